@@ -1,0 +1,82 @@
+"""The compiler's graph: small, typed, immutable. Passes are functions Graph → Graph.
+
+Node operators are ONNX's own, in the default domain. After `passes.canonicalize` they are in canonical form, which is
+what grouping and templates match on (see `docs/compiler.md`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+AttributeValue = int | float | str | tuple[int, ...] | tuple[float, ...] | tuple[str, ...] | Array
+
+
+@dataclass(frozen=True, slots=True)
+class TensorType:
+    """Element type (numpy's name, e.g. ``float32``) and fixed shape of a value."""
+
+    dtype: str
+    shape: tuple[int, ...]
+
+    @property
+    def size(self) -> int:
+        """Number of elements."""
+        return int(np.prod(self.shape, dtype=np.int64))
+
+    @property
+    def nbytes(self) -> int:
+        return self.size * np.dtype(self.dtype).itemsize
+
+
+@dataclass(frozen=True)
+class Node:
+    """One operator. An omitted optional input is the empty string, as in ONNX."""
+
+    name: str
+    op: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    attributes: Mapping[str, AttributeValue] = field(default_factory=lambda: MappingProxyType({}))
+
+    def with_(self, **changes: Any) -> Node:
+        return replace(self, **changes)
+
+
+@dataclass(frozen=True)
+class Graph:
+    """Nodes in topological order; every value has a type; constants are values with known contents.
+    """
+
+    name: str
+    nodes: tuple[Node, ...]
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    types: Mapping[str, TensorType]
+    constants: Mapping[str, Array]
+    opset: int
+
+    def with_(self, **changes: Any) -> Graph:
+        return replace(self, **changes)
+
+    @cached_property
+    def producers(self) -> Mapping[str, Node]:
+        """Value name → the node that makes it."""
+        return {value: node for node in self.nodes for value in node.outputs if value}
+
+    @cached_property
+    def consumers(self) -> Mapping[str, tuple[Node, ...]]:
+        """Value name → the nodes that read it, in order, each once."""
+        found: dict[str, list[Node]] = {}
+        for node in self.nodes:
+            for value in dict.fromkeys(node.inputs):
+                if value:
+                    found.setdefault(value, []).append(node)
+        return {value: tuple(nodes) for value, nodes in found.items()}
