@@ -1,0 +1,105 @@
+# Two commands for users: `make demo` and `make test`. Both do all the set-up themselves; a second run is quick.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+
+VENV := .venv
+PYTHON := $(VENV)/bin/python
+# cmake, ninja and clang-format of the lock come first, whatever the system has.
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+
+STAMPS := build/stamps
+NATIVE := CMakeLists.txt pyproject.toml $(shell find cpp -type f \( -name '*.h' -o -name '*.cc' -o -name '*.txt' -o -name '*.map' \))
+CPP := $(shell find cpp -type f \( -name '*.h' -o -name '*.cc' \))
+JOBS ?= 2
+FUZZ_SECONDS ?= 60
+
+.PHONY: help
+help: ## this list
+	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
+
+# --- set-up: each stamp is the time when that part was last done -----------------------------------------------------
+
+$(STAMPS)/system: scripts/setup
+	@scripts/setup system
+	@mkdir -p $(@D) && touch $@
+
+$(VENV)/.installed: requirements.lock | $(STAMPS)/system
+	@scripts/setup python
+	@touch $@
+
+$(VENV)/.native: $(NATIVE) $(VENV)/.installed
+	@scripts/setup native
+	@touch $@
+
+$(VENV)/.train: pyproject.toml $(VENV)/.installed
+	@scripts/setup train
+	@touch $@
+
+$(STAMPS)/fuzz-system: | $(STAMPS)/system
+	@scripts/setup fuzz-system
+	@touch $@
+
+.PHONY: setup
+setup: $(VENV)/.native ## everything that the other commands need (they call it themselves)
+
+# --- what a user wants -----------------------------------------------------------------------------------------------
+
+.PHONY: demo
+demo: setup ## compile the bird detector, run it on a clip, write a video and a report
+	@sanderling demo --output build/demo
+
+.PHONY: bench
+bench: setup ## run every benchmark, write benchmarks/results (wants a quiet machine; about half an hour)
+	@$(PYTHON) -m benchmarks
+
+# --- what a developer wants ------------------------------------------------------------------------------------------
+
+.PHONY: test
+test: setup lint ctest ctest-sanitized ## every check in small: lint, C++ tests (also sanitized), Python tests
+	@$(PYTHON) -m pytest -n $(JOBS) -m "not slow"
+
+.PHONY: test-full
+test-full: setup lint ctest ctest-sanitized $(VENV)/.train fuzz ## the long ones too: fuzzing, sweeps, training
+	@$(PYTHON) -m pytest -n $(JOBS) --timeout 3600
+
+.PHONY: lint
+lint: setup ## ruff, mypy --strict, clang-format
+	@ruff check .
+	@ruff format --check --quiet .
+	@mypy
+	@clang-format --dry-run --Werror $(CPP)
+
+.PHONY: format
+format: setup ## format all Python and C++ files
+	@ruff check --fix --quiet .
+	@ruff format .
+	@clang-format -i $(CPP)
+
+.PHONY: ctest
+ctest: setup
+	@ctest --test-dir build/release --output-on-failure --no-tests=error
+
+.PHONY: ctest-sanitized
+ctest-sanitized: setup
+	@cmake -S . -B build/sanitized -G Ninja -DCMAKE_BUILD_TYPE=Debug -DSANDERLING_SANITIZE=ON \
+	  -DSANDERLING_BUILD_TESTS=ON -DSANDERLING_BUILD_PYTHON=OFF >build/logs/sanitized.log
+	@cmake --build build/sanitized -j $(JOBS)
+	@ctest --test-dir build/sanitized --output-on-failure --no-tests=error
+
+.PHONY: fuzz
+fuzz: setup $(STAMPS)/fuzz-system
+	@cmake -S . -B build/fuzz -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo -DCMAKE_CXX_COMPILER=clang++ \
+	  -DSANDERLING_BUILD_FUZZERS=ON -DSANDERLING_BUILD_PYTHON=OFF >build/logs/fuzz.log
+	@cmake --build build/fuzz -j $(JOBS)
+	@for fuzzer in build/fuzz/fuzz_*; do \
+	  [ -x $$fuzzer ] && [ -f $$fuzzer ] || continue; \
+	  echo "• $$fuzzer for $(FUZZ_SECONDS) s"; \
+	  mkdir -p $$fuzzer.corpus && $$fuzzer -max_total_time=$(FUZZ_SECONDS) -timeout=5 -rss_limit_mb=512 \
+	    -print_final_stats=1 $$fuzzer.corpus 2>$$fuzzer.log || { tail -n 40 $$fuzzer.log; exit 1; }; \
+	done
+
+.PHONY: clean
+clean: ## remove all that was built (the environment in .venv stays)
+	@rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis $(VENV)/.native
