@@ -1,0 +1,111 @@
+"""A thin imperative front for building one kernel's TIR: flat buffers, explicit vectors, explicit loops.
+
+Kernels follow the ABI of `docs/package-format.md`, section 4: a plain C function of (lo, hi, pointers…). Nothing is left
+to a scheduler: what a template writes is what LLVM sees.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from tvm import tirx
+from tvm.ir import PointerType, PrimType
+from tvm.target import Target as TvmTarget
+
+Expr = Any  # tvm.ir.Expr: TVM ships no type information
+
+
+def const(value: float, dtype: str = "float32", lanes: int = 1) -> Expr:
+    """A constant, broadcast to `lanes`."""
+    scalar = tirx.const(value, dtype)
+    return scalar if lanes == 1 else tirx.Broadcast(scalar, lanes)
+
+
+def broadcast(value: Expr, lanes: int) -> Expr:
+    """All lanes the same scalar."""
+    return value if lanes == 1 else tirx.Broadcast(value, lanes)
+
+
+def load(buffer: Expr, index: Expr, lanes: int = 1) -> Expr:
+    """`lanes` consecutive elements from `index`."""
+    return tirx.BufferLoad(buffer, [_span(index, lanes)])
+
+
+def _span(index: Expr, lanes: int) -> Expr:
+    first = tirx.const(index, "int32") if isinstance(index, int) else index
+    return first if lanes == 1 else tirx.Ramp(first, 1, lanes)
+
+
+class KernelBuilder:
+    """Collects statements; `finish` makes the PrimFunc. `lo` and `hi` are the task range."""
+
+    def __init__(self, symbol: str) -> None:
+        self.symbol = symbol
+        self.lo = tirx.Var("lo", "int32")
+        self.hi = tirx.Var("hi", "int32")
+        self._params: list[Expr] = []
+        self._head: list[Expr] = []
+        self._scopes: list[list[Expr]] = [[]]
+
+    def pointer(self, name: str, size: int, align: int, dtype: str = "float32") -> Expr:
+        """The next argument: `size` elements at an address that is a multiple of `align` bytes."""
+        pointer = tirx.Var(name, PointerType(PrimType(dtype)))
+        buffer = tirx.decl_buffer((size,), dtype, f"{name}_data", data=pointer, data_alignment=align)
+        self._params.append(pointer)
+        self._head.append(tirx.DeclBuffer(buffer, data=pointer))
+        return buffer
+
+    def local(self, name: str, size: int, dtype: str = "float32") -> Expr:
+        """Registers: a buffer that is only indexed by constants, so that LLVM keeps it out of memory."""
+        buffer = tirx.decl_buffer((size,), dtype, name, scope="local")
+        self._head.append(tirx.AllocBuffer(buffer))
+        return buffer
+
+    def emit(self, statement: Expr) -> None:
+        self._scopes[-1].append(statement)
+
+    def store(self, buffer: Expr, index: Expr, value: Expr, lanes: int = 1) -> None:
+        self.emit(tirx.BufferStore(buffer, value, [_span(index, lanes)]))
+
+    def bind(self, name: str, value: Expr) -> Expr:
+        """Names a scalar value for the rest of the scope."""
+        if isinstance(value, int):
+            return value
+        var = tirx.Var(name, value.ty.dtype if hasattr(value.ty, "dtype") else "int32")
+        self.emit(tirx.Bind(var, value))
+        return var
+
+    @contextmanager
+    def loop(self, name: str, begin: Expr, end: Expr) -> Iterator[Expr]:
+        """for name in range(begin, end)."""
+        var = tirx.Var(name, "int32")
+        self._scopes.append([])
+        yield var
+        body = _sequence(self._scopes.pop())
+        first = tirx.const(begin, "int32") if isinstance(begin, int) else begin
+        extent = end - begin
+        extent = tirx.const(extent, "int32") if isinstance(extent, int) else extent
+        self.emit(tirx.For(var, first, extent, tirx.ForKind.SERIAL, body))
+
+    @contextmanager
+    def when(self, condition: Expr) -> Iterator[None]:
+        """if condition: …"""
+        self._scopes.append([])
+        yield
+        self.emit(tirx.IfThenElse(condition, _sequence(self._scopes.pop()), None))
+
+    def finish(self, target: TvmTarget) -> Expr:
+        """The PrimFunc, ready for `object.build`."""
+        body = _sequence(self._head + self._scopes[0])
+        function = tirx.PrimFunc([self.lo, self.hi, *self._params], body)
+        return (
+            function.with_attr("global_symbol", self.symbol)
+            .with_attr("target", target)
+            .with_attr("tirx.noalias", True)
+        )
+
+
+def _sequence(statements: Sequence[Expr]) -> Expr:
+    return statements[0] if len(statements) == 1 else tirx.SeqStmt(list(statements))

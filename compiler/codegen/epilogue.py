@@ -1,0 +1,109 @@
+"""What happens to an accumulator before it is stored: bias, residuals, scales, activations, fused into the anchor's kernel.
+
+A Step is data, part of a workload's key. `ACTIVATIONS` is the table of unary steps; a new one is a new row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from tvm import tirx
+
+from .. import vectormath
+from .builder import Expr, const
+
+Operand = Literal["none", "scalar", "channel", "tensor", "channel_tensor"]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One element-wise operation on the running value.
+
+    `operand` is where a binary step's second value comes from: a constant scalar (`values[0]`), a constant per channel,
+    a tensor of the same shape and layout, or a tensor of one value per channel (N, C, 1, 1).
+    `reverse`: the running value is the second operand (Sub, Div).
+    """
+
+    op: str
+    operand: Operand = "none"
+    values: tuple[float, ...] = ()
+    reverse: bool = False
+
+    def __str__(self) -> str:
+        parts = [self.op.lower(), *([self.operand] if self.operand != "none" else [])]
+        parts += [f"{value:.9g}" for value in self.values] + (["r"] if self.reverse else [])
+        return ":".join(parts)
+
+    @property
+    def takes_argument(self) -> bool:
+        """Whether the kernel has a pointer argument for it."""
+        return self.operand in ("channel", "tensor", "channel_tensor")
+
+
+def _lanes(value: Expr) -> int:
+    return int(value.ty.dtype.lanes) if hasattr(value.ty.dtype, "lanes") else 1
+
+
+def _clip(value: Expr, low: float, high: float) -> Expr:
+    lanes = _lanes(value)
+    if low > -3.4e38:
+        value = tirx.max(value, const(low, lanes=lanes))
+    if high < 3.4e38:
+        value = tirx.min(value, const(high, lanes=lanes))
+    return value
+
+
+def _hard_sigmoid(value: Expr, alpha: float, beta: float) -> Expr:
+    lanes = _lanes(value)
+    return _clip(value * const(alpha, lanes=lanes) + const(beta, lanes=lanes), 0.0, 1.0)
+
+
+def _leaky_relu(value: Expr, alpha: float) -> Expr:
+    lanes = _lanes(value)
+    zero = const(0.0, lanes=lanes)
+    return tirx.max(value, zero) + tirx.min(value, zero) * const(alpha, lanes=lanes)
+
+
+ACTIVATIONS: dict[str, Callable[..., Expr]] = {
+    "Relu": lambda value: _clip(value, 0.0, float("inf")),
+    "Clip": _clip,
+    "HardSigmoid": _hard_sigmoid,
+    "HardSwish": lambda value: value * _hard_sigmoid(value, 1.0 / 6.0, 0.5),
+    "LeakyRelu": _leaky_relu,
+    "Sigmoid": lambda value: vectormath.sigmoid(value),
+    "Silu": lambda value: value * vectormath.sigmoid(value),
+    "Tanh": lambda value: vectormath.tanh(value),
+    "Exp": lambda value: vectormath.exp(value),
+    "Erf": lambda value: vectormath.erf(value),
+    "Gelu": lambda value: vectormath.gelu(value),
+    "Sqrt": lambda value: vectormath.sqrt(value),
+    "Neg": lambda value: const(0.0, lanes=_lanes(value)) - value,
+    "Abs": lambda value: tirx.max(value, const(0.0, lanes=_lanes(value)) - value),
+}
+
+BINARY: dict[str, Callable[[Expr, Expr], Expr]] = {
+    "Add": lambda a, b: a + b,
+    "Sub": lambda a, b: a - b,
+    "Mul": lambda a, b: a * b,
+    "Div": lambda a, b: a / b,
+    "Max": tirx.max,
+    "Min": tirx.min,
+}
+
+
+def apply(value: Expr, steps: Sequence[Step], fetch: Callable[[int], Any]) -> Expr:
+    """The steps on a vector. `fetch(i)` loads the operand vector of the i-th step that takes an argument."""
+    position = 0
+    for step in steps:
+        if step.op in ACTIVATIONS:
+            value = ACTIVATIONS[step.op](value, *step.values)
+            continue
+        if step.operand == "scalar":
+            other = const(step.values[0], lanes=_lanes(value))
+        else:
+            other = fetch(position)
+            position += 1
+        value = BINARY[step.op](other, value) if step.reverse else BINARY[step.op](value, other)
+    return value

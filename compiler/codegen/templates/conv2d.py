@@ -1,0 +1,306 @@
+"""Direct convolution.
+
+Matches: Conv2d workloads. Layouts: input `[N][C/x][H][W][x]` or NCHW, weights
+`[groups of blocks][C/x][kh][x][kw][blocks][x]` (the order the kernel reads them in), output `[N][C/x][H][W][x]`.
+Parameters: `pixels` × `blocks` accumulators, and whether tasks run over rows or over output channels first.
+Method: Georganas et al., "Anatomy of high-performance deep learning convolutions on SIMD architectures" (SC 2018).
+
+A window of one pixel is a matrix product over all pixels of the image, so rows may be cut anywhere: then an image is one row
+of height × width pixels, cut in tiles, a task each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+from tvm import tirx
+
+from ...target import Target
+from .. import epilogue, tile
+from ..builder import Expr, KernelBuilder, load
+from ..object import tvm_target
+from ..segments import Segment, segments
+from ..tile import Tile
+from ..workload import Conv2d
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """`first`: which task index is the slow one, "row" (input rows stay in cache) or "channel" (weights stay)."""
+
+    pixels: int
+    blocks: int
+    first: Literal["row", "channel"]
+
+    def __str__(self) -> str:
+        return f"{self.pixels}x{self.blocks}.{self.first}"
+
+
+def candidates(work: Conv2d, target: Target) -> list[Config]:
+    """Tiles that fit the registers and the image, most promising first."""
+    width = _flat_width(work)
+    blocks_in_group = -(-(work.out_channels // work.groups) // target.lanes)
+    found: list[Config] = []
+    for pixels, blocks in _tiles(target):
+        blocks = min(blocks, blocks_in_group)
+        if work.groups > 1 and blocks_in_group % blocks:
+            continue
+        pixels = min(pixels, width)
+        for first in ("row", "channel"):
+            config = Config(pixels, blocks, first)  # type: ignore[arg-type]
+            if config not in found:
+                found.append(config)
+    return sorted(found, key=lambda config: _cost(work, target, config))[:6]
+
+
+def _tiles(target: Target) -> list[tuple[int, int]]:
+    """(pixels, blocks) whose accumulators, weight vectors and one broadcast fit the registers."""
+    if target.vector_registers >= 32:
+        return [(10, 2), (6, 4), (7, 3), (9, 3), (14, 2), (20, 1), (28, 1), (7, 2), (14, 1)]
+    return [(5, 2), (4, 3), (6, 2), (4, 2), (7, 1), (10, 1), (14, 1)]
+
+
+def _flat_width(work: Conv2d) -> int:
+    rows, columns = work.out_size
+    return rows * columns if work.window.is_point else columns
+
+
+def _cost(work: Conv2d, target: Target, config: Config) -> float:
+    """Relative time by a simple model: loads beside multiply-adds, idle lanes, spilled registers. It orders candidates."""
+    width = _flat_width(work)
+    blocks_in_group = -(-(work.out_channels // work.groups) // target.lanes)
+    groups, blocks_rest = divmod(blocks_in_group, config.blocks)
+    full, rest = divmod(width, config.pixels)
+    steps = 0.0
+    for pixels, columns in ((config.pixels, full), (rest, int(rest > 0))):
+        for blocks, count in ((config.blocks, groups), (blocks_rest, int(blocks_rest > 0))):
+            busy = max(pixels * blocks, 8.0)  # fewer accumulators wait for the adder's latency
+            steps += columns * count * (busy + 0.2 * (pixels + 2 * blocks))
+    # Several taps in one loop body keep more vectors alive than the tile alone.
+    alive = config.pixels * config.blocks + config.blocks * (2 if work.window.kernel[1] > 1 else 1) + 1
+    spills = 1.0 + 0.1 * max(0, alive - target.vector_registers + 2)
+    weights = blocks_in_group * target.lanes * 4 * work.in_channels * work.window.kernel[0] * work.window.kernel[1]
+    prefers_channel = weights > target.l2_bytes // 2
+    return steps * spills * (1.0 if (config.first == "channel") == prefers_channel else 1.01)
+
+
+def _plan(work: Conv2d, config: Config, target: Target) -> tuple[int, int, int]:
+    """Groups of blocks (over all convolution groups), rows (or tiles of a flat image), tasks."""
+    blocks_in_group = -(-(work.out_channels // work.groups) // target.lanes)
+    groups = work.groups * -(-blocks_in_group // config.blocks)
+    rows = -(-_flat_width(work) // config.pixels) if work.window.is_point else work.out_size[0]
+    return groups, rows, work.batch * groups * rows
+
+
+def tasks(work: Conv2d, config: Config, target: Target) -> int:
+    return _plan(work, config, target)[2]
+
+
+def pack(work: Conv2d, config: Config, target: Target, weight: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """OIHW weights in the order the kernel reads them; missing output channels are zero."""
+    lanes = target.lanes
+    per_group = work.out_channels // work.groups
+    blocks_in_group = -(-per_group // lanes)
+    inner = work.in_channels // work.groups
+    kernel_h, kernel_w = work.window.kernel
+    step = 1 if work.plain_input else lanes
+    pieces = []
+    for group in range(work.groups):
+        padded = np.zeros((blocks_in_group * lanes, inner, kernel_h, kernel_w), np.float32)
+        padded[:per_group] = weight[group * per_group : (group + 1) * per_group]
+        blocked = padded.reshape(blocks_in_group, lanes, inner, kernel_h, kernel_w)
+        for first in range(0, blocks_in_group, config.blocks):
+            part = blocked[first : first + config.blocks]  # blocks, lanes, inner, kh, kw
+            for channel in range(0, inner, step):
+                # → kh, channel, kw, block, lane
+                pieces.append(part[:, :, channel : channel + step].transpose(3, 2, 4, 0, 1).ravel())
+    return np.concatenate(pieces)
+
+
+def build(work: Conv2d, config: Config, target: Target, symbol: str) -> Any:
+    """The kernel. Arguments: input, weights, [bias], operands of the epilogue, output."""
+    return _Direct(work, config, target, symbol).function()
+
+
+class _Direct:
+    def __init__(self, work: Conv2d, config: Config, target: Target, symbol: str) -> None:
+        self.work, self.config, self.target = work, config, target
+        self.lanes = target.lanes
+        self.step = 1 if work.plain_input else self.lanes  # channels per input block
+        self.inner = work.in_channels // work.groups
+        self.blocks_in_group = -(-(work.out_channels // work.groups) // self.lanes)
+        self.flat = work.window.is_point
+        rows, columns = work.out_size
+        self.in_height, self.in_width = (1, work.height * work.width) if self.flat else (work.height, work.width)
+        self.out_height, self.out_width = (1, rows * columns) if self.flat else (rows, columns)
+        self.out_blocks = work.groups * self.blocks_in_group
+        self.in_blocks = -(-work.in_channels // self.step)
+        builder = self.builder = KernelBuilder(symbol)
+        vector = target.vector_bytes
+        taps = work.window.kernel[0] * work.window.kernel[1]
+        self.input = builder.pointer(
+            "input", work.batch * self.in_blocks * self.step * self.in_height * self.in_width,
+            4 if work.plain_input else vector,
+        )
+        self.weights = builder.pointer("weights", self.out_blocks * self.lanes * self.inner * taps, vector)
+        self.bias = builder.pointer("bias", self.out_blocks * self.lanes, vector) if work.bias else None
+        out_size = work.batch * self.out_blocks * self.lanes * self.out_height * self.out_width
+        self.operands = [
+            (step.operand, builder.pointer(f"operand{index}", _operand_size(step.operand, work.batch, self.out_blocks * self.lanes, out_size), vector))
+            for index, step in enumerate(step for step in work.epilogue if step.takes_argument)
+        ]
+        self.output = builder.pointer("output", out_size, vector)
+        self.acc = builder.local("acc", config.pixels * config.blocks * self.lanes)
+
+    def function(self) -> Any:
+        builder, work, config = self.builder, self.work, self.config
+        groups, rows, _ = _plan(work, config, self.target)
+        with builder.loop("task", builder.lo, builder.hi) as task:
+            image = builder.bind("image", tirx.floordiv(task, groups * rows)) if work.batch > 1 else 0
+            rest = builder.bind("rest", tirx.floormod(task, groups * rows)) if work.batch > 1 else task
+            if config.first == "row":
+                row, group = tirx.floordiv(rest, groups), tirx.floormod(rest, groups)
+            else:
+                row, group = tirx.floormod(rest, rows), tirx.floordiv(rest, rows)
+            row, group = builder.bind("row", row), builder.bind("group", group)
+            for blocks, condition in self._block_groups(group, groups):
+                if condition is None:
+                    self._row(image, row, group, blocks)
+                else:
+                    with builder.when(condition):
+                        self._row(image, row, group, blocks)
+        return builder.finish(tvm_target(self.target))
+
+    def _block_groups(self, group: Expr, groups: int) -> Iterator[tuple[int, Expr | None]]:
+        """Full groups of blocks, and the shorter last one."""
+        rest = self.blocks_in_group % self.config.blocks
+        if rest == 0:
+            yield self.config.blocks, None
+        elif groups == 1:
+            yield rest, None
+        else:
+            yield self.config.blocks, group < groups - 1
+            yield rest, group == groups - 1
+
+    def _row(self, image: Expr, row: Expr, group: Expr, blocks: int) -> None:
+        builder = self.builder
+        if self.flat:
+            full, rest = divmod(self.out_width, self.config.pixels)
+            start = row * self.config.pixels
+            if full and rest:
+                with builder.when(row < full):
+                    self._tile(image, 0, start, group, blocks, self._inside(self.config.pixels))
+                with builder.when(row == full):
+                    self._tile(image, 0, start, group, blocks, self._inside(rest))
+            else:
+                self._tile(image, 0, start, group, blocks, self._inside(self.config.pixels if full else rest))
+            return
+        for segment in segments(self.out_width, self.in_width, self.config.pixels, self.work.window):
+            if segment.count == 1:
+                self._tile(image, row, segment.start, group, blocks, segment)
+            else:
+                with builder.loop("column", 0, segment.count) as column:
+                    self._tile(image, row, column * segment.pixels + segment.start, group, blocks, segment)
+
+    def _inside(self, pixels: int) -> Segment:
+        return Segment(0, 1, pixels, ((True,),) * pixels)
+
+    def _tile(self, image: Expr, row: Expr, start: Expr, group: Expr, blocks: int, segment: Segment) -> None:
+        builder, work, window = self.builder, self.work, self.work.window
+        lanes, step = self.lanes, self.step
+        shape = Tile(segment.pixels, blocks, lanes)
+        kernel_h, kernel_w = window.kernel
+        per_channel = kernel_h * kernel_w * self.config.blocks * lanes  # weights of one channel in a full group
+        first_block = builder.bind("first_block", self._first_block(group))
+        bias = self.bias
+        tile.clear(
+            builder, self.acc, shape,
+            None if bias is None else lambda block: load(bias, (first_block + block) * lanes, lanes),
+        )
+        groups_per_conv = -(-self.blocks_in_group // self.config.blocks)
+        # Input block where this convolution group's channels begin.
+        conv_group = tirx.floordiv(group, groups_per_conv) if work.groups > 1 else 0
+        in_first = image * self.in_blocks + conv_group * (self.inner // step)
+        weight_first = builder.bind("weight_first", group * (self.inner * per_channel))
+        used = kernel_h * kernel_w * blocks * lanes
+        top = 0 if self.flat else row * window.strides[0] - window.pads[0]
+        left = builder.bind("left", start * window.strides[1] - window.pads[1])
+        tap_first, tap_last = self._taps(top)
+        with builder.loop("block", 0, -(-self.inner // step)) as block:
+            with builder.loop("tap", tap_first, tap_last) as tap:
+                source = ((in_first + block) * self.in_height + top + tap * window.dilations[0]) * self.in_width + left
+                source = builder.bind("source", source * step)
+                channels: Expr = step
+                if self.inner % step:
+                    channels = builder.bind("channels", tirx.min(step, self.inner - block * step))
+                weight = builder.bind(
+                    "weight", weight_first + block * (step * used) + tap * channels * (kernel_w * blocks * lanes)
+                )
+                if step == 1:
+                    self._taps_of_channel(shape, segment, source, weight, 0)
+                else:
+                    with builder.loop("channel", 0, channels) as channel:
+                        self._taps_of_channel(shape, segment, source, weight, channel)
+        self._store(image, row, start, first_block, shape)
+
+    def _first_block(self, group: Expr) -> Expr:
+        """Index of the first output block of a group of blocks."""
+        if self.work.groups == 1 or self.blocks_in_group % self.config.blocks == 0:
+            return group * self.config.blocks
+        per = -(-self.blocks_in_group // self.config.blocks)
+        return tirx.floordiv(group, per) * self.blocks_in_group + tirx.floormod(group, per) * self.config.blocks
+
+    def _taps(self, top: Expr) -> tuple[Expr, Expr]:
+        """The rows of the window that lie inside the image."""
+        window, kernel_h = self.work.window, self.work.window.kernel[0]
+        dilation = window.dilations[0]
+        lowest = (self.out_height - 1) * window.strides[0] - window.pads[0] + (kernel_h - 1) * dilation
+        first: Expr = 0
+        last: Expr = kernel_h
+        if window.pads[0] > 0 and not self.flat:
+            first = self.builder.bind("tap_first", tirx.max(0, tirx.floordiv(dilation - 1 - top, dilation)))
+        if lowest >= self.in_height and not self.flat:
+            last = tirx.min(kernel_h, tirx.floordiv(self.in_height - top + dilation - 1, dilation))
+            last = self.builder.bind("tap_last", tirx.max(first, last))
+        return first, last
+
+    def _taps_of_channel(self, shape: Tile, segment: Segment, source: Expr, weight: Expr, channel: Expr) -> None:
+        window, kernel_w, step = self.work.window, self.work.window.kernel[1], self.step
+        for tap in range(kernel_w):
+            offset = weight + (channel * kernel_w + tap) * (shape.blocks * shape.lanes)
+            values = [
+                load(self.input, source + channel + (pixel * window.strides[1] + tap * window.dilations[1]) * step)
+                if segment.inside[pixel][tap]
+                else None
+                for pixel in range(shape.pixels)
+            ]
+            if any(value is not None for value in values):
+                tile.multiply_add(
+                    self.builder, self.acc, shape,
+                    lambda block, at=offset: load(self.weights, at + block * shape.lanes, shape.lanes),  # type: ignore[misc]
+                    values,
+                )
+
+    def _store(self, image: Expr, row: Expr, start: Expr, first_block: Expr, shape: Tile) -> None:
+        builder, lanes = self.builder, self.lanes
+        for block in range(shape.blocks):
+            channel_block = image * self.out_blocks + first_block + block
+            base = builder.bind("base", ((channel_block * self.out_height + row) * self.out_width + start) * lanes)
+            for pixel in range(shape.pixels):
+                at = base + pixel * lanes
+
+                def fetch(index: int, at: Expr = at, block: int = block, channel_block: Expr = channel_block) -> Expr:
+                    operand, buffer = self.operands[index]
+                    where = {"tensor": at, "channel": (first_block + block) * lanes, "channel_tensor": channel_block * lanes}
+                    return load(buffer, where[operand], lanes)
+
+                value = epilogue.apply(tile.accumulator(self.acc, shape, pixel, block), self.work.epilogue, fetch)
+                builder.store(self.output, at, value, lanes)
+
+
+def _operand_size(operand: str, batch: int, channels: int, whole: int) -> int:
+    return {"tensor": whole, "channel": channels, "channel_tensor": batch * channels}[operand]

@@ -1,0 +1,58 @@
+"""The register tile that every convolution and matrix product is made of.
+
+`pixels` output positions × `blocks` vectors of output channels are accumulated in registers; each step of the reduction
+loads `blocks` weight vectors and broadcasts `pixels` input values. What a tap outside the image would add is left out when
+the code is built, so there is no padded copy of the input and no multiplication by zero.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from .builder import Expr, KernelBuilder, broadcast, const, load
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """Shape of the accumulators: `pixels` × `blocks` vectors of `lanes` channels."""
+
+    pixels: int
+    blocks: int
+    lanes: int
+
+
+def clear(builder: KernelBuilder, acc: Expr, tile: Tile, bias: Callable[[int], Expr] | None) -> None:
+    """Sets the accumulators to the bias vector of each block, or to zero."""
+    for block in range(tile.blocks):
+        start = bias(block) if bias is not None else const(0.0, lanes=tile.lanes)
+        for pixel in range(tile.pixels):
+            builder.store(acc, _slot(tile, pixel, block), start, tile.lanes)
+
+
+def multiply_add(
+    builder: KernelBuilder,
+    acc: Expr,
+    tile: Tile,
+    weights: Callable[[int], Expr],
+    values: Sequence[Expr | None],
+) -> None:
+    """acc[p, b] += values[p] × weights(b); pixels whose value is None are left out."""
+    lanes = tile.lanes
+    vectors = [weights(block) for block in range(tile.blocks)]
+    for pixel, value in enumerate(values):
+        if value is None:
+            continue
+        wide = broadcast(value, lanes)
+        for block, vector in enumerate(vectors):
+            slot = _slot(tile, pixel, block)
+            builder.store(acc, slot, load(acc, slot, lanes) + wide * vector, lanes)
+
+
+def accumulator(acc: Expr, tile: Tile, pixel: int, block: int) -> Expr:
+    """The current value of one accumulator."""
+    return load(acc, _slot(tile, pixel, block), tile.lanes)
+
+
+def _slot(tile: Tile, pixel: int, block: int) -> int:
+    return (pixel * tile.blocks + block) * tile.lanes

@@ -1,0 +1,234 @@
+"""Workloads: everything a kernel's code depends on, and nothing else. Equal workloads share one kernel.
+
+`str(workload)` is the key of the tuning database, so it must not change without a reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from .epilogue import Step
+
+
+def describe(steps: Sequence[Step]) -> str:
+    return "+".join(str(step) for step in steps) or "-"
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A sliding window over rows and columns: kernel, strides, pads (top, left, bottom, right), dilations."""
+
+    kernel: tuple[int, int]
+    strides: tuple[int, int] = (1, 1)
+    pads: tuple[int, int, int, int] = (0, 0, 0, 0)
+    dilations: tuple[int, int] = (1, 1)
+
+    def __str__(self) -> str:
+        text = f"{self.kernel[0]}x{self.kernel[1]}"
+        text += "s{}x{}".format(*self.strides) if self.strides != (1, 1) else ""
+        text += "p{}.{}.{}.{}".format(*self.pads) if any(self.pads) else ""
+        return text + ("d{}x{}".format(*self.dilations) if self.dilations != (1, 1) else "")
+
+    @property
+    def is_point(self) -> bool:
+        """Whether every output reads exactly the input at its own position."""
+        return self.kernel == (1, 1) and self.strides == (1, 1) and not any(self.pads)
+
+    def output(self, height: int, width: int) -> tuple[int, int]:
+        """Output height and width (floor division, as ONNX without ceil_mode)."""
+        top, left, bottom, right = self.pads
+        spans = [(k - 1) * d + 1 for k, d in zip(self.kernel, self.dilations, strict=True)]
+        return (
+            (height + top + bottom - spans[0]) // self.strides[0] + 1,
+            (width + left + right - spans[1]) // self.strides[1] + 1,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Conv2d:
+    """2-D convolution with its epilogue, output in channel blocks. `groups` is 1 or divides both channel counts into whole
+    blocks; `plain_input`: the input is NCHW (any alignment) instead of channel blocks."""
+
+    batch: int
+    in_channels: int
+    height: int
+    width: int
+    out_channels: int
+    window: Window
+    groups: int
+    plain_input: bool
+    bias: bool
+    epilogue: tuple[Step, ...]
+
+    def __str__(self) -> str:
+        layout = "nchw" if self.plain_input else "blocked"
+        return (
+            f"conv2d n{self.batch} {self.in_channels}x{self.height}x{self.width} -> {self.out_channels} {self.window} "
+            f"g{self.groups} {layout} {'bias' if self.bias else 'nobias'} {describe(self.epilogue)}"
+        )
+
+    @property
+    def out_size(self) -> tuple[int, int]:
+        return self.window.output(self.height, self.width)
+
+    @property
+    def flops(self) -> int:
+        rows, columns = self.out_size
+        taps = self.window.kernel[0] * self.window.kernel[1] * (self.in_channels // self.groups)
+        return 2 * self.batch * self.out_channels * rows * columns * taps
+
+
+@dataclass(frozen=True, slots=True)
+class Depthwise:
+    """Depthwise 2-D convolution (multiplier 1), input and output in channel blocks."""
+
+    batch: int
+    channels: int
+    height: int
+    width: int
+    window: Window
+    bias: bool
+    epilogue: tuple[Step, ...]
+
+    def __str__(self) -> str:
+        return (
+            f"depthwise n{self.batch} {self.channels}x{self.height}x{self.width} {self.window} "
+            f"{'bias' if self.bias else 'nobias'} {describe(self.epilogue)}"
+        )
+
+    @property
+    def out_size(self) -> tuple[int, int]:
+        return self.window.output(self.height, self.width)
+
+    @property
+    def flops(self) -> int:
+        rows, columns = self.out_size
+        return 2 * self.batch * self.channels * rows * columns * self.window.kernel[0] * self.window.kernel[1]
+
+
+@dataclass(frozen=True, slots=True)
+class Dense:
+    """rows × inner times inner × columns (constant), row-major input and output, with its epilogue."""
+
+    rows: int
+    inner: int
+    columns: int
+    bias: bool
+    epilogue: tuple[Step, ...]
+    unaligned_input: bool
+    unaligned_output: bool
+
+    def __str__(self) -> str:
+        ends = "".join("u" if flag else "a" for flag in (self.unaligned_input, self.unaligned_output))
+        return (
+            f"dense {self.rows}x{self.inner} -> {self.columns} {ends} {'bias' if self.bias else 'nobias'} "
+            f"{describe(self.epilogue)}"
+        )
+
+    @property
+    def flops(self) -> int:
+        return 2 * self.rows * self.inner * self.columns
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """Max or average pooling in channel blocks. `count_pad`: averages divide by the whole window."""
+
+    kind: str  # "max" | "average"
+    batch: int
+    channels: int
+    height: int
+    width: int
+    window: Window
+    out_size: tuple[int, int]
+    count_pad: bool
+    epilogue: tuple[Step, ...]
+
+    def __str__(self) -> str:
+        return (
+            f"{self.kind}pool n{self.batch} {self.channels}x{self.height}x{self.width} {self.window} "
+            f"-> {self.out_size[0]}x{self.out_size[1]} {'pad' if self.count_pad else 'nopad'} {describe(self.epilogue)}"
+        )
+
+    @property
+    def flops(self) -> int:
+        return self.batch * self.channels * self.out_size[0] * self.out_size[1] * self.window.kernel[0] * self.window.kernel[1]
+
+
+@dataclass(frozen=True, slots=True)
+class GlobalPool:
+    """Mean over all rows and columns, in channel blocks."""
+
+    batch: int
+    channels: int
+    pixels: int
+    epilogue: tuple[Step, ...]
+
+    def __str__(self) -> str:
+        return f"globalpool n{self.batch} {self.channels}x{self.pixels} {describe(self.epilogue)}"
+
+    @property
+    def flops(self) -> int:
+        return self.batch * self.channels * self.pixels
+
+
+@dataclass(frozen=True, slots=True)
+class Map:
+    """A chain of element-wise steps over a blocked tensor of `pixels` positions per channel."""
+
+    batch: int
+    channels: int
+    pixels: int
+    epilogue: tuple[Step, ...]
+
+    def __str__(self) -> str:
+        return f"map n{self.batch} {self.channels}x{self.pixels} {describe(self.epilogue)}"
+
+    @property
+    def flops(self) -> int:
+        return self.batch * self.channels * self.pixels * len(self.epilogue)
+
+
+@dataclass(frozen=True, slots=True)
+class Upsample:
+    """Nearest-neighbour enlargement by whole factors (rows, columns), in channel blocks."""
+
+    batch: int
+    channels: int
+    height: int
+    width: int
+    factors: tuple[int, int]
+    epilogue: tuple[Step, ...]
+
+    def __str__(self) -> str:
+        return (
+            f"upsample n{self.batch} {self.channels}x{self.height}x{self.width} x{self.factors[0]}x{self.factors[1]} "
+            f"{describe(self.epilogue)}"
+        )
+
+    @property
+    def flops(self) -> int:
+        return 0
+
+
+@dataclass(frozen=True, slots=True)
+class Relayout:
+    """Between row-major NCHW and channel blocks. `unaligned`: the row-major side may lie at any address."""
+
+    batch: int
+    channels: int
+    pixels: int
+    to_blocked: bool
+    unaligned: bool
+
+    def __str__(self) -> str:
+        direction = "nchw->blocked" if self.to_blocked else "blocked->nchw"
+        return f"relayout n{self.batch} {self.channels}x{self.pixels} {direction}{' unaligned' if self.unaligned else ''}"
+
+    @property
+    def flops(self) -> int:
+        return 0
+
+
+Workload = Conv2d | Depthwise | Dense | Pool | GlobalPool | Map | Upsample | Relayout
