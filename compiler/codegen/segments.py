@@ -1,9 +1,12 @@
-"""Cuts an output row into tiles and finds out, when the code is built, which taps of each fall outside the image."""
+"""Which taps of a window lie inside the image: columns when the code is built, rows when it runs."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from tvm import tirx
+
+from .builder import Expr, KernelBuilder
 from .workload import Window
 
 
@@ -34,3 +37,17 @@ def segments(out_width: int, in_width: int, pixels: int, window: Window) -> list
 def _inside(column: int, in_width: int, window: Window) -> tuple[bool, ...]:
     first = column * window.strides[1] - window.pads[1]
     return tuple(0 <= first + tap * window.dilations[1] < in_width for tap in range(window.kernel[1]))
+
+
+def tap_rows(builder: KernelBuilder, window: Window, top: Expr, out_height: int, in_height: int) -> tuple[Expr, Expr]:
+    """First and one past the last row of the window inside the image, for a window whose first row is input row `top`."""
+    size, dilation = window.kernel[0], window.dilations[0]
+    lowest = (out_height - 1) * window.strides[0] - window.pads[0] + (size - 1) * dilation
+    first: Expr = 0
+    last: Expr = size
+    if window.pads[0] > 0:
+        first = builder.bind("tap_first", tirx.max(0, tirx.floordiv(dilation - 1 - top, dilation)))
+    if lowest >= in_height:
+        last = tirx.min(size, tirx.floordiv(in_height - top + dilation - 1, dilation))
+        last = builder.bind("tap_last", tirx.max(first, last))
+    return first, last

@@ -23,7 +23,8 @@ from ...target import Target
 from .. import epilogue, tile
 from ..builder import Expr, KernelBuilder, load
 from ..object import tvm_target
-from ..segments import Segment, segments
+from ..operands import Operands
+from ..segments import Segment, segments, tap_rows
 from ..tile import Tile
 from ..workload import Conv2d
 
@@ -149,10 +150,7 @@ class _Direct:
         self.weights = builder.pointer("weights", self.out_blocks * self.lanes * self.inner * taps, vector)
         self.bias = builder.pointer("bias", self.out_blocks * self.lanes, vector) if work.bias else None
         out_size = work.batch * self.out_blocks * self.lanes * self.out_height * self.out_width
-        self.operands = [
-            (step.operand, builder.pointer(f"operand{index}", _operand_size(step.operand, work.batch, self.out_blocks * self.lanes, out_size), vector))
-            for index, step in enumerate(step for step in work.epilogue if step.takes_argument)
-        ]
+        self.operands = Operands(builder, work.epilogue, work.batch, self.out_blocks, out_size, self.lanes)
         self.output = builder.pointer("output", out_size, vector)
         self.acc = builder.local("acc", config.pixels * config.blocks * self.lanes)
 
@@ -229,7 +227,7 @@ class _Direct:
         used = kernel_h * kernel_w * blocks * lanes
         top = 0 if self.flat else row * window.strides[0] - window.pads[0]
         left = builder.bind("left", start * window.strides[1] - window.pads[1])
-        tap_first, tap_last = self._taps(top)
+        tap_first, tap_last = (0, 1) if self.flat else tap_rows(builder, window, top, self.out_height, self.in_height)
         with builder.loop("block", 0, -(-self.inner // step)) as block:
             with builder.loop("tap", tap_first, tap_last) as tap:
                 source = ((in_first + block) * self.in_height + top + tap * window.dilations[0]) * self.in_width + left
@@ -254,20 +252,6 @@ class _Direct:
         per = -(-self.blocks_in_group // self.config.blocks)
         return tirx.floordiv(group, per) * self.blocks_in_group + tirx.floormod(group, per) * self.config.blocks
 
-    def _taps(self, top: Expr) -> tuple[Expr, Expr]:
-        """The rows of the window that lie inside the image."""
-        window, kernel_h = self.work.window, self.work.window.kernel[0]
-        dilation = window.dilations[0]
-        lowest = (self.out_height - 1) * window.strides[0] - window.pads[0] + (kernel_h - 1) * dilation
-        first: Expr = 0
-        last: Expr = kernel_h
-        if window.pads[0] > 0 and not self.flat:
-            first = self.builder.bind("tap_first", tirx.max(0, tirx.floordiv(dilation - 1 - top, dilation)))
-        if lowest >= self.in_height and not self.flat:
-            last = tirx.min(kernel_h, tirx.floordiv(self.in_height - top + dilation - 1, dilation))
-            last = self.builder.bind("tap_last", tirx.max(first, last))
-        return first, last
-
     def _taps_of_channel(self, shape: Tile, segment: Segment, source: Expr, weight: Expr, channel: Expr) -> None:
         window, kernel_w, step = self.work.window, self.work.window.kernel[1], self.step
         for tap in range(kernel_w):
@@ -286,21 +270,12 @@ class _Direct:
                 )
 
     def _store(self, image: Expr, row: Expr, start: Expr, first_block: Expr, shape: Tile) -> None:
-        builder, lanes = self.builder, self.lanes
+        builder, work, lanes = self.builder, self.work, self.lanes
         for block in range(shape.blocks):
             channel_block = image * self.out_blocks + first_block + block
             base = builder.bind("base", ((channel_block * self.out_height + row) * self.out_width + start) * lanes)
             for pixel in range(shape.pixels):
                 at = base + pixel * lanes
-
-                def fetch(index: int, at: Expr = at, block: int = block, channel_block: Expr = channel_block) -> Expr:
-                    operand, buffer = self.operands[index]
-                    where = {"tensor": at, "channel": (first_block + block) * lanes, "channel_tensor": channel_block * lanes}
-                    return load(buffer, where[operand], lanes)
-
-                value = epilogue.apply(tile.accumulator(self.acc, shape, pixel, block), self.work.epilogue, fetch)
+                fetch = self.operands.at(at, first_block + block, channel_block)
+                value = epilogue.apply(tile.accumulator(self.acc, shape, pixel, block), work.epilogue, fetch)
                 builder.store(self.output, at, value, lanes)
-
-
-def _operand_size(operand: str, batch: int, channels: int, whole: int) -> int:
-    return {"tensor": whole, "channel": channels, "channel_tensor": batch * channels}[operand]

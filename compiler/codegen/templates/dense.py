@@ -1,0 +1,142 @@
+"""Matrix product with a constant right side.
+
+Matches: Dense workloads. Layouts: input and output row-major, weights `[groups of blocks][inner][blocks][x]`.
+Parameters: `rows` × `blocks` accumulators. One task is one tile of rows and one group of blocks; with one row the weights are read
+once, in order, which is what memory likes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from tvm import tirx
+
+from ...target import Target
+from .. import epilogue, tile
+from ..builder import Expr, KernelBuilder, load
+from ..object import tvm_target
+from ..operands import Operands
+from ..tile import Tile
+from ..workload import Dense
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """`rows` × `blocks` accumulators."""
+
+    rows: int
+    blocks: int
+
+    def __str__(self) -> str:
+        return f"{self.rows}x{self.blocks}"
+
+
+def candidates(work: Dense, target: Target) -> list[Config]:
+    blocks = -(-work.columns // target.lanes)
+    if target.vector_registers >= 32:
+        tiles = [(10, 2), (6, 4), (7, 3), (14, 2), (4, 4), (1, 4), (1, 8)]
+    else:
+        tiles = [(5, 2), (4, 3), (6, 2), (4, 2), (2, 4), (1, 4), (1, 8)]
+    found = dict.fromkeys(Config(min(rows, work.rows), min(width, blocks)) for rows, width in tiles)
+
+    def cost(config: Config) -> float:
+        steps = -(-work.rows // config.rows) * -(-blocks // config.blocks)
+        return steps * (max(config.rows * config.blocks, 8) + 0.2 * (config.rows + 2 * config.blocks))
+
+    return sorted(found, key=cost)[:3]
+
+
+def _groups(work: Dense, config: Config, target: Target) -> int:
+    return -(-(-(-work.columns // target.lanes)) // config.blocks)
+
+
+def tasks(work: Dense, config: Config, target: Target) -> int:
+    return _groups(work, config, target) * -(-work.rows // config.rows)
+
+
+def pack(work: Dense, config: Config, target: Target, weight: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """(inner, columns) in the order the kernel reads it; missing columns are zero."""
+    lanes = target.lanes
+    blocks = -(-work.columns // lanes)
+    padded = np.zeros((work.inner, blocks * lanes), np.float32)
+    padded[:, : work.columns] = weight
+    step = config.blocks * lanes
+    return np.concatenate([padded[:, at : at + step].ravel() for at in range(0, blocks * lanes, step)])
+
+
+def pack_bias(work: Dense, target: Target, bias: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    padded = np.zeros(-(-work.columns // target.lanes) * target.lanes, np.float32)
+    padded[: work.columns] = bias
+    return padded
+
+
+def build(work: Dense, config: Config, target: Target, symbol: str) -> Any:
+    """The kernel. Arguments: input, weights, [bias], operands of the epilogue (constants per column), output."""
+    lanes = target.lanes
+    blocks = -(-work.columns // lanes)
+    groups = _groups(work, config, target)
+    builder = KernelBuilder(symbol)
+    source = builder.pointer("input", work.rows * work.inner, 4)
+    weights = builder.pointer("weights", work.inner * blocks * lanes, target.vector_bytes)
+    bias = builder.pointer("bias", blocks * lanes, target.vector_bytes) if work.bias else None
+    operands = Operands(builder, work.epilogue, 1, blocks, work.rows * work.columns, lanes)
+    output = builder.pointer("output", work.rows * work.columns, 4)
+    acc = builder.local("acc", config.rows * config.blocks * lanes)
+    partial = builder.local("partial", lanes)
+
+    def body(row: Expr, rows: int, group: Expr, width: int, last_lanes: int) -> None:
+        shape = Tile(rows, width, lanes)
+        first_block = group * config.blocks
+        tile.clear(
+            builder, acc, shape,
+            None if bias is None else lambda block: load(bias, (first_block + block) * lanes, lanes),
+        )
+        at = builder.bind("at", group * (work.inner * config.blocks * lanes))
+        with builder.loop("inner", 0, work.inner) as inner:
+            weight = at + inner * (width * lanes)
+            tile.multiply_add(
+                builder, acc, shape,
+                lambda block: load(weights, weight + block * lanes, lanes),
+                [load(source, (row + index) * work.inner + inner) for index in range(rows)],
+            )
+        for index in range(rows):
+            for block in range(width):
+                position = (row + index) * work.columns + (first_block + block) * lanes
+                position = builder.bind("position", position)
+                fetch = operands.at(position, first_block + block, first_block + block)
+                value = epilogue.apply(tile.accumulator(acc, shape, index, block), work.epilogue, fetch)
+                if block == width - 1 and last_lanes < lanes:
+                    builder.store(partial, 0, value, lanes)
+                    for lane in range(last_lanes):
+                        builder.store(output, position + lane, load(partial, lane))
+                else:
+                    builder.store(output, position, value, lanes)
+
+    def by_group(row: Expr, rows: int, group: Expr) -> None:
+        last_width = blocks - (groups - 1) * config.blocks
+        last_lanes = work.columns - (blocks - 1) * lanes
+        if groups > 1 and (last_width < config.blocks or last_lanes < lanes):
+            with builder.when(group < groups - 1):
+                body(row, rows, group, config.blocks, lanes)
+            with builder.when(group == groups - 1):
+                body(row, rows, group, last_width, last_lanes)
+        else:
+            body(row, rows, group, last_width, last_lanes)
+
+    row_tiles = -(-work.rows // config.rows)
+    rest = work.rows - (row_tiles - 1) * config.rows
+    with builder.loop("task", builder.lo, builder.hi) as task:
+        group = builder.bind("group", tirx.floordiv(task, row_tiles))
+        step = builder.bind("step", tirx.floormod(task, row_tiles))
+        row = builder.bind("row", step * config.rows)
+        if row_tiles > 1 and rest < config.rows:
+            with builder.when(step < row_tiles - 1):
+                by_group(row, config.rows, group)
+            with builder.when(step == row_tiles - 1):
+                by_group(row, rest, group)
+        else:
+            by_group(row, rest, group)
+    return builder.finish(tvm_target(target))
