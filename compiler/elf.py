@@ -30,7 +30,7 @@ _SHARED_OBJECT = 3
 
 
 def check_kernels(code: bytes, arch: str, symbols: Iterable[str]) -> None:
-    """Raise CompileError unless `code` is a stripped object for `arch` that has `symbols` and needs nothing."""
+    """Raise CompileError unless `code` is a stripped object for `arch` with all `symbols`."""
     try:
         faults = list(_faults(code, arch, frozenset(symbols)))
     except (struct.error, IndexError, ValueError) as error:
