@@ -1,0 +1,67 @@
+"""Argument types that several commands share.
+
+Each raises ArgumentTypeError, which argparse turns into a usage error and exit code 2.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import re
+from dataclasses import dataclass
+
+_DTYPES = ("float32", "float16", "float64", "int8", "uint8", "int16", "uint16", "int32", "int64", "bool")
+
+
+@dataclass(frozen=True, slots=True)
+class InputShape:
+    """A model input as the command line gives it: `name:1x3x320x320:float32`, the type being optional."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str | None
+
+
+def input_shape(text: str) -> InputShape:
+    """`name:1x3x320x320[:float32]`. The name itself may have colons, as TensorFlow's do."""
+    dtype = None
+    if (head := text.rpartition(":"))[2] in _DTYPES:
+        text, _, dtype = head
+    name, _, dims = text.rpartition(":")
+    if not name or not re.fullmatch(r"[1-9]\d{0,8}(x[1-9]\d{0,8})*", dims):
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME:1x3x320x320 or NAME:1x3x320x320:float32")
+    return InputShape(name, tuple(int(dim) for dim in dims.split("x")), dtype)
+
+
+def positive_int(text: str) -> int:
+    """A whole number of at least 1."""
+    if not re.fullmatch(r"\d{1,9}", text) or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
+    return int(text)
+
+
+def positive_float(text: str) -> float:
+    """A finite number above 0."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not (math.isfinite(value) and value > 0):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
+    return value
+
+
+def probability(text: str) -> float:
+    """A number from 0 to 1."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to 1")
+    return value
+
+
+def thread_counts(text: str) -> tuple[int, ...]:
+    """`1` or `1,2,4`."""
+    return tuple(positive_int(part) for part in text.split(","))
