@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from sanderling.cli.contender import save_arrays
 from sanderling.cli.errors import CommandError
 from sanderling.cli.statistics import Latency
 
@@ -149,7 +150,7 @@ def measure(
         feeds_path = None
         if feeds is not None:
             feeds_path = str(Path(folder) / "feeds.npz")
-            np.savez(feeds_path, **dict(feeds))
+            save_arrays(Path(feeds_path), dict(feeds))
         loaded = [
             child.ask(
                 "load",

@@ -140,7 +140,7 @@ def _classify(model: Model, path: Path, target: Path | None, threshold: float | 
 
 
 def _softmax(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    powers = np.exp(values - values.max())
+    powers: npt.NDArray[np.float64] = np.exp(values - values.max())
     return powers / powers.sum()
 
 
