@@ -1,0 +1,277 @@
+"""ONNX model → Graph: every type known, every constant a numpy array, every node with a name of its own."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import AttributeProto, GraphProto, NodeProto, helper
+
+from .errors import ModelError, UnsupportedError
+from .frontends.onnx import OnnxModel
+from .graph import Array, AttributeValue, Graph, Node, TensorType
+from .onnx_types import from_array, static_type, to_array
+from .passes.fold_constants import Folder
+from .shape import infer_types
+
+
+def to_graph(model: OnnxModel) -> Graph:
+    """Import a checked model, following it node by node.
+
+    Constant nodes, shape arithmetic and branches on constants are gone afterwards. Nodes keep the model's names
+    where they are unique, else they are called ``conv_3``: the third nameless Conv, counted from 0.
+
+    Raises:
+        ModelError: shapes contradict each other (the text names the node).
+        UnsupportedError: a shape depends on the data, or control flow does.
+    """
+    importer = _Importer(model)
+    for value in model.proto.graph.input:
+        type_ = static_type(value.type, f"input {value.name!r}")
+        if type_ is None:
+            raise ModelError(f"input {value.name!r} has no fixed shape")
+        importer.types[value.name] = type_
+    importer.add_all(model.proto.graph)
+    return importer.graph()
+
+
+class _Importer:
+    def __init__(self, model: OnnxModel) -> None:
+        self._proto = model.proto.graph
+        self._opset = model.opset
+        self.types: dict[str, TensorType] = {}
+        self._constants: dict[str, Array] = {}
+        self._nodes: list[Node] = []
+        self._scope: dict[str, str] = {}  # name in the model → name here, where they differ
+        self._declared = {value.name: value.type for value in (*self._proto.value_info, *self._proto.output)}
+        given = Counter(node.name for node in self._proto.node if node.name)
+        self._own_names = frozenset(name for name, count in given.items() if count == 1)
+        self._taken = set(self._own_names)
+        self._counts: Counter[str] = Counter()
+        # Integer weights under a DequantizeLinear are what integer kernels want, if the activations are integers too.
+        quantized = any(
+            node.op_type in ("QuantizeLinear", "DynamicQuantizeLinear") for node in self._proto.node
+        )
+        self._folder = Folder(keep=frozenset({"DequantizeLinear"}) if quantized else frozenset())
+
+    def add_all(self, graph: GraphProto) -> None:
+        """Import initializers and nodes, which are in topological order."""
+        for tensor in graph.initializer:
+            self._define(self._rename(tensor.name), to_array(tensor))
+        for node in graph.node:
+            rule = _RULES.get(node.op_type if _is_default(node.domain) else "", _Importer._plain)
+            rule(self, node)
+
+    def graph(self) -> Graph:
+        """The finished graph. An output that is a constant is handed out by an Identity node."""
+        inputs = tuple(value.name for value in self._proto.input)
+        outputs = tuple(value.name for value in self._proto.output)
+        for name in outputs:
+            if name in inputs:
+                raise ModelError(f"output {name!r} is an input of the model itself; remove that output")
+            if name in self._constants:
+                self._hand_out(name)
+        return Graph(
+            self._proto.name, tuple(self._nodes), inputs, outputs, self.types, self._constants, self._opset
+        )
+
+    # One rule for each kind of node
+
+    def _constant(self, node: NodeProto) -> None:
+        (attribute,) = node.attribute
+        value: Any = helper.get_attribute_value(attribute)
+        if attribute.name == "value":
+            array = to_array(value)
+        elif attribute.name in ("value_int", "value_ints"):
+            array = np.array(value, np.int64)
+        elif attribute.name in ("value_float", "value_floats"):
+            array = np.array(value, np.float32)
+        else:
+            raise ModelError(
+                f"node {node.name!r} (Constant) holds {attribute.name}; only numbers can be compiled"
+            )
+        self._define(self._rename(node.output[0]), array)
+
+    def _shape(self, node: NodeProto) -> None:
+        shape = self._type(node.input[0], node).shape
+        bounds = {attribute.name: attribute.i for attribute in node.attribute}
+        self._define(
+            self._rename(node.output[0]),
+            np.array(shape[bounds.get("start", 0) : bounds.get("end")], np.int64),
+        )
+
+    def _size(self, node: NodeProto) -> None:
+        self._define(self._rename(node.output[0]), np.array(self._type(node.input[0], node).size, np.int64))
+
+    def _if(self, node: NodeProto) -> None:
+        condition = self._constants.get(self._resolve(node.input[0]))
+        if condition is None:
+            raise UnsupportedError(self._name(node), "If", "the branch to take depends on the data")
+        wanted = "then_branch" if condition.reshape(-1)[0] else "else_branch"
+        (branch,) = (attribute.g for attribute in node.attribute if attribute.name == wanted)
+        outer = dict(self._scope)
+        self.add_all(branch)
+        results = [self._resolve(value.name) for value in branch.output]
+        self._scope = outer
+        for result, output in zip(results, node.output, strict=True):
+            if not output:
+                continue
+            name = self._rename(output)
+            if result in self._constants:
+                self._define(name, self._constants[result])
+            else:
+                self.types[name] = self.types[result]
+                self._nodes.append(Node(self._fresh("identity"), "Identity", (result,), (name,)))
+
+    def _plain(self, node: NodeProto) -> None:
+        domain = "" if _is_default(node.domain) else node.domain
+        op = f"{domain}::{node.op_type}" if domain else node.op_type
+        name = self._name(node)
+        if any(attribute.HasField("g") or attribute.graphs for attribute in node.attribute):
+            raise UnsupportedError(name, op, "control flow that depends on the data cannot be compiled")
+        inputs = tuple(self._resolve(value) for value in node.input)
+        for value in node.input:
+            if value:
+                self._type(value, node)
+        outputs = tuple(self._rename(value) if value else "" for value in node.output)
+        local = NodeProto(
+            op_type=node.op_type,
+            domain=domain,
+            name=name,
+            input=inputs,
+            output=outputs,
+            attribute=node.attribute,
+        )
+        types = infer_types(local, self.types, self._constants, self._opset)
+        if self._fold(local, op, types):
+            return
+        for value, output in zip(node.output, outputs, strict=True):
+            if output:
+                self.types[output] = types[output] or self._declared_type(value, name, op)
+        self._nodes.append(Node(name, op, inputs, outputs, _attributes(node, name, op)))
+
+    # What the rules are made of
+
+    def _fold(self, node: NodeProto, op: str, types: Mapping[str, TensorType | None]) -> bool:
+        inputs = {name: self._constants[name] for name in node.input if name in self._constants}
+        if not inputs or len(inputs) < len({name for name in node.input if name}):
+            return False
+        if not self._folder.allows(op, inputs, types):
+            return False
+        found = self._folder.compute(_model(node, inputs, types, self._opset), inputs, types)
+        for name, array in (found or {}).items():
+            self._define(name, array)
+        return found is not None
+
+    def _define(self, name: str, array: Array) -> None:
+        self._constants[name] = array
+        self.types[name] = TensorType(str(array.dtype), array.shape)
+
+    def _type(self, value: str, node: NodeProto) -> TensorType:
+        found = self.types.get(self._resolve(value))
+        if found is None:
+            raise ModelError(
+                f"node {node.name!r} ({node.op_type}) reads {value!r}, which nothing before it makes"
+            )
+        return found
+
+    def _declared_type(self, value: str, name: str, op: str) -> TensorType:
+        declared = self._declared.get(value)
+        found = static_type(declared, f"value {value!r}") if declared is not None else None
+        if found is None:
+            reason = (
+                "it is of another operator domain than ONNX's own, and the model does not say what it makes"
+                if "::" in op
+                else f"what it makes ({value!r}) has no shape that is known before the model runs"
+            )
+            raise UnsupportedError(name, op, reason)
+        return found
+
+    def _resolve(self, value: str) -> str:
+        return self._scope.get(value, value)
+
+    def _rename(self, value: str) -> str:
+        """A name for a value about to be made: its own, unless a branch taken elsewhere already uses it."""
+        name, index = value, 0
+        while name in self.types:
+            index += 1
+            name = f"{value}_{index}"
+        self._scope.pop(value, None)
+        if name != value:
+            self._scope[value] = name
+        return name
+
+    def _name(self, node: NodeProto) -> str:
+        if node.name in self._own_names:
+            return node.name
+        return self._fresh(node.op_type.lower())
+
+    def _fresh(self, kind: str) -> str:
+        while True:
+            name = f"{kind}_{self._counts[kind]}"
+            self._counts[kind] += 1
+            if name not in self._taken:
+                self._taken.add(name)
+                return name
+
+    def _hand_out(self, output: str) -> None:
+        array, type_ = self._constants.pop(output), self.types[output]
+        source = output
+        while source in self.types:
+            source += "_value"
+        self._define(source, array)
+        self._nodes = [
+            node.with_(inputs=tuple(source if value == output else value for value in node.inputs))
+            for node in self._nodes
+        ]
+        self.types[output] = type_
+        self._nodes.append(Node(self._fresh("identity"), "Identity", (source,), (output,)))
+
+
+_RULES: Mapping[str, Callable[[_Importer, NodeProto], None]] = {
+    "Constant": _Importer._constant,
+    "If": _Importer._if,
+    "Shape": _Importer._shape,
+    "Size": _Importer._size,
+}
+
+
+def _is_default(domain: str) -> bool:
+    return domain in ("", "ai.onnx")
+
+
+def _model(
+    node: NodeProto, inputs: Mapping[str, Array], outputs: Iterable[str], opset: int
+) -> onnx.ModelProto:
+    """A model of one node and its constants."""
+    graph = helper.make_graph(
+        [node],
+        "node",
+        [],
+        [helper.make_empty_tensor_value_info(name) for name in outputs],
+        [from_array(array, name) for name, array in inputs.items()],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)])
+
+
+def _attributes(node: NodeProto, name: str, op: str) -> dict[str, AttributeValue]:
+    return {attribute.name: _attribute(attribute, name, op) for attribute in node.attribute}
+
+
+def _attribute(attribute: AttributeProto, name: str, op: str) -> AttributeValue:
+    value: Any = helper.get_attribute_value(attribute)
+    match attribute.type:
+        case AttributeProto.INT | AttributeProto.FLOAT:
+            return value  # type: ignore[no-any-return]
+        case AttributeProto.INTS | AttributeProto.FLOATS:
+            return tuple(value)
+        case AttributeProto.STRING:
+            return bytes(value).decode(errors="replace")
+        case AttributeProto.STRINGS:
+            return tuple(bytes(item).decode(errors="replace") for item in value)
+        case AttributeProto.TENSOR:
+            return to_array(value)
+    raise UnsupportedError(name, op, f"its attribute {attribute.name!r} is of a kind that cannot be compiled")

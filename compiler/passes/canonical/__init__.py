@@ -1,0 +1,1 @@
+"""The rules of `canonicalize`, one module for each family of operators."""

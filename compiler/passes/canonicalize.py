@@ -1,0 +1,89 @@
+"""Bring every node into the one form that templates match on; `docs/compiler.md` lists the forms."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import onnx
+
+from ..errors import UnsupportedError
+from ..graph import AttributeValue, Graph, Node
+from ._rewrite import Rewriter, Rule
+from .canonical import elementwise, linear, resize, shapes, windows
+from .canonical.attributes import defaults
+
+OPSET = 22
+"""Version of ONNX's operators whose meaning a canonical graph's nodes have, whatever the model was written in."""
+
+_RULES: Mapping[str, Rule] = {
+    **elementwise.RULES,
+    **linear.RULES,
+    **resize.RULES,
+    **shapes.RULES,
+    **windows.RULES,
+}
+
+
+def canonicalize(graph: Graph) -> Graph:
+    """The graph in canonical form. To be applied once, to what the importer made.
+
+    Raises:
+        UnsupportedError: a node does what no canonical form can say.
+    """
+    rewriter = Rewriter(graph)
+    for node in graph.nodes:
+        rewriter.visit(node, _rule)
+    return rewriter.finish(OPSET)
+
+
+def _rule(rewriter: Rewriter, node: Node) -> bool:
+    special = _RULES.get(node.op)
+    return (special is not None and special(rewriter, node)) or _explicit(rewriter, node)
+
+
+def _explicit(rewriter: Rewriter, node: Node) -> bool:
+    """Write out the attributes' default values, and say what has changed its meaning since in today's words."""
+    if "::" in node.op:
+        return False
+    attributes = {**defaults(node.op, rewriter.opset), **node.attributes}
+    if rewriter.opset < OPSET:
+        attributes = dict(
+            _MODERN.get(node.op, lambda _node, same, _opset: same)(node, attributes, rewriter.opset)
+        )
+        attributes = defaults(node.op, OPSET) | attributes
+        known = onnx.defs.get_schema(node.op, OPSET, "").attributes
+        for name in sorted(attributes.keys() - known.keys()):
+            raise UnsupportedError(node.name, node.op, f"its attribute {name!r} is no longer part of ONNX")
+    inputs = node.inputs
+    while inputs and not inputs[-1]:
+        inputs = inputs[:-1]
+    rewriter.keep(node.with_(inputs=inputs, attributes=attributes))
+    return True
+
+
+_Attributes = Mapping[str, AttributeValue]
+
+
+def _grid_sample(node: Node, attributes: _Attributes, opset: int) -> _Attributes:
+    names = {"bilinear": "linear", "bicubic": "cubic"}
+    mode = str(attributes.get("mode", "bilinear"))
+    return {**attributes, "mode": names.get(mode, mode)}
+
+
+def _roi_align(node: Node, attributes: _Attributes, opset: int) -> _Attributes:
+    return {"coordinate_transformation_mode": "output_half_pixel", **attributes}
+
+
+def _group_normalization(node: Node, attributes: _Attributes, opset: int) -> _Attributes:
+    if opset < 21:  # one scale for each group then, one for each channel since
+        raise UnsupportedError(
+            node.name, node.op, "its form before version 21 has no kernel; export with opset 21"
+        )
+    return attributes
+
+
+_MODERN: Mapping[str, Callable[[Node, _Attributes, int], _Attributes]] = {
+    "GridSample": _grid_sample,
+    "GroupNormalization": _group_normalization,
+    "RoiAlign": _roi_align,
+}

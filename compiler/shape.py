@@ -1,0 +1,57 @@
+"""Types of ONNX nodes, one node at a time, with every constant input known."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import onnx
+import onnx.shape_inference
+from onnx import NodeProto, helper
+
+from .errors import ModelError
+from .graph import Array, TensorType
+from .onnx_types import from_array, static_type, type_proto
+
+_MAX_SHAPE_DATA = 4096  # elements; larger constants are weights, on whose values no shape depends
+
+
+def infer_types(
+    node: NodeProto,
+    types: Mapping[str, TensorType],
+    constants: Mapping[str, Array],
+    opset: int,
+) -> dict[str, TensorType | None]:
+    """Types of a node's outputs; None where the shape depends on the data or the operator is not ONNX's own.
+
+    Args:
+        node: a node without subgraphs.
+        types: of all its inputs.
+        constants: values of those inputs that are constant.
+        opset: version of the default operator set.
+
+    Raises:
+        ModelError: the inputs do not fit the operator.
+    """
+    outputs = [name for name in node.output if name]
+    if node.domain not in ("", "ai.onnx"):
+        return dict.fromkeys(outputs)
+    where = f"node {node.name!r} ({node.op_type})"
+    inputs = {name for name in node.input if name}
+    data = {
+        name: from_array(constants[name], name)
+        for name in inputs
+        if name in constants and constants[name].size <= _MAX_SHAPE_DATA
+    }
+    try:
+        found = onnx.shape_inference.infer_node_outputs(
+            onnx.defs.get_schema(node.op_type, opset, ""),
+            node,
+            {name: type_proto(types[name]) for name in inputs},
+            data,
+            opset_imports=[helper.make_opsetid("", opset)],
+        )
+    except (onnx.shape_inference.InferenceError, ValueError, RuntimeError) as error:
+        described = ", ".join(f"{name!r} {list(types[name].shape)}" for name in node.input if name)
+        reason = str(error).strip().splitlines()[0]
+        raise ModelError(f"{where}: its inputs {described} do not fit it: {reason}") from error
+    return {name: static_type(found[name], where) if name in found else None for name in outputs}
