@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
@@ -53,6 +53,8 @@ _SHAPES: Mapping[str, Mapping[str, tuple[int | str, ...]]] = {
     "boxes_scores": {"cls": (1, "N", "K"), "box": (1, "N", 4)},
 }
 _MOST_DETECTIONS = 65536
+_MOST_LEVELS = 64
+_SMALLEST = float(np.finfo(np.float32).tiny)
 
 
 def check_pipeline(
@@ -71,28 +73,24 @@ def check_pipeline(
     result = _object(top["output"], "pipeline.output", _OUTPUTS[task])
     _check_output(task, result)
     if task == "detect":
-        classes = _check_levels(result, _image_size(inputs[source["name"]]), outputs)
+        classes = _check_levels(result, _image_size(inputs[source["name"]], len(source["mean"])), outputs)
     else:
         classes = next(iter(outputs.values())).size
     if names and len(names) != classes:
         raise CompileError(f"pipeline.labels: {len(names)} labels for a model with {classes} classes")
-    positions = {name: index for index, name in enumerate((*inputs, *outputs))}
-    record = _record(task, source, _UNUSED | result, positions)
+    record = _record(task, source, _UNUSED | result, tuple(outputs))
     return {"task": task, "input": source, "output": result, "labels": list(names)}, record, names
 
 
-def _record(task: str, source: Document, result: Document, positions: Mapping[str, int]) -> Pipeline:
-    """The plan's record; `positions` are those of the tensors in the plan."""
-    mean, std = (
-        cast(tuple[float, float, float], tuple(map(_single, source[key]))) for key in ("mean", "std")
-    )
+def _record(task: str, source: Document, result: Document, outputs: tuple[str, ...]) -> Pipeline:
+    positions = {name: index for index, name in enumerate(outputs, start=1)}  # tensor 0 is the only input
     return Pipeline(
         task=task,
-        input=positions[source["name"]],
+        input=0,
         color=source["color"],
         resize=source["resize"],
-        mean=mean,
-        std=std,
+        mean=_three(source["mean"]),
+        std=_three(source["std"]),
         pad_value=_single(source["pad_value"]),
         decode=result["decode"],
         score=result["score"],
@@ -117,8 +115,18 @@ def _single(value: float) -> float:
     return float(np.float32(value))
 
 
+def _three(values: list[float]) -> tuple[float, float, float]:
+    """plan.bin has room for three channels; a gray image's number fills them all."""
+    a, b, c = map(_single, values * (3 // len(values)))
+    return a, b, c
+
+
 def _input(value: Any, inputs: Types) -> Document:
     source = _object(value, "pipeline.input", _INPUT)
+    if len(inputs) != 1:
+        raise CompileError(
+            f"pipeline: only a model with one input can have one; this has {', '.join(inputs)}"
+        )
     type_ = _tensor(source["name"], "pipeline.input.name", inputs)
     color = _choice(source["color"], "pipeline.input.color", layout.COLORS)
     channels = 1 if color == "gray" else 3
@@ -131,18 +139,17 @@ def _input(value: Any, inputs: Types) -> Document:
     source["pad_value"] = _number(source["pad_value"], "pipeline.input.pad_value", 0, 255)
     for key in ("mean", "std"):
         source[key] = _per_channel(source[key], f"pipeline.input.{key}", channels)
-    if 0 in map(_single, source["std"]):
-        raise CompileError(f"pipeline.input.std: {source['std']} has a zero, and inputs are divided by it")
+    if min(map(_single, source["std"])) < _SMALLEST:
+        raise CompileError(f"pipeline.input.std: {source['std']}; it divides, so it must be positive")
     return source
 
 
 def _per_channel(value: Any, where: str, channels: int) -> list[float]:
-    """Three numbers, as plan.bin wants them; a gray image may give one."""
+    """A number for each channel of the image; a gray one may give it bare."""
     values = [value] if isinstance(value, int | float) else value
-    if not isinstance(values, Sequence) or isinstance(values, str) or len(values) not in (channels, 3):
+    if not isinstance(values, Sequence) or isinstance(values, str) or len(values) != channels:
         raise CompileError(f"{where}: {value!r}; {channels} numbers are needed")
-    numbers = [_number(item, where, -1e6, 1e6) for item in values]
-    return numbers if len(numbers) == 3 else numbers * 3
+    return [_number(item, where, -1e6, 1e6) for item in values]
 
 
 def _check_output(task: str, result: Document) -> None:
@@ -161,10 +168,10 @@ def _check_output(task: str, result: Document) -> None:
             )
 
 
-def _image_size(image: TensorType) -> tuple[int, int]:
+def _image_size(image: TensorType, channels: int) -> tuple[int, int]:
     """Height and width; channels come first if the second dimension can be theirs."""
     _, a, b, c = image.shape
-    return (b, c) if a in (1, 3) else (a, b)
+    return (b, c) if a == channels else (a, b)
 
 
 def _check_levels(result: Document, image_size: tuple[int, int], outputs: Types) -> int:
@@ -173,8 +180,9 @@ def _check_levels(result: Document, image_size: tuple[int, int], outputs: Types)
     where = "pipeline.output.levels"
     if not isinstance(rows, Sequence) or isinstance(rows, str) or not rows:
         raise CompileError(f"{where}: {rows!r}; a list of at least one level is needed")
-    if decode != "grid_ltrb_exp" and len(rows) != 1:
-        raise CompileError(f"{where}: {decode} has one level, not {len(rows)}")
+    most = _MOST_LEVELS if decode == "grid_ltrb_exp" else 1
+    if len(rows) > most:
+        raise CompileError(f"{where}: {decode} has at most {most}, not {len(rows)}")
     known: dict[str, int] = {}
     result["levels"] = [_object(row, f"{where}[{i}]", _LEVELS[decode]) for i, row in enumerate(rows)]
     for i, row in enumerate(result["levels"]):

@@ -13,7 +13,7 @@ from sanderling.compiler.graph import TensorType
 from sanderling.compiler.pipeline import check_pipeline
 from sanderling.runtime.plan import Level
 
-INPUTS = {"other": TensorType("float32", (1, 2)), "image": TensorType("float32", (1, 3, 320, 256))}
+INPUTS = {"image": TensorType("float32", (1, 3, 320, 256))}
 OUTPUTS = {
     "cls_8": TensorType("float32", (1, 2, 40, 32)),
     "box_8": TensorType("float32", (1, 4, 40, 32)),
@@ -46,8 +46,8 @@ def test_defaults_are_filled_in_and_tensors_become_positions() -> None:
     assert document["input"] == {**SOURCE, "color": "rgb", "resize": "letterbox", "pad_value": 114.0}
     assert document["output"]["score_threshold"] == 0.35
     assert document["output"]["levels"][0] == {"stride": 8, "cls": "cls_8", "box": "box_8", "obj": None}
-    assert record.input == 1
-    assert record.levels == (Level(8, 2, 3, None), Level(32, 4, 5, 6))
+    assert record.input == 0
+    assert record.levels == (Level(8, 1, 2, None), Level(32, 3, 4, 5))
     assert record.mean[0] == pytest.approx(123.7, rel=1e-7)
     assert record.max_detections == 100
 
@@ -61,8 +61,8 @@ def test_a_checked_document_checks_to_itself() -> None:
 @pytest.mark.parametrize(
     ("output", "level"),
     [
-        ({"decode": "yolo", "levels": [{"cls": "yolo"}]}, Level(1, 7, None, None)),
-        ({"decode": "boxes_scores", "levels": [{"cls": "scores", "box": "boxes"}]}, Level(1, 8, 9, None)),
+        ({"decode": "yolo", "levels": [{"cls": "yolo"}]}, Level(1, 6, None, None)),
+        ({"decode": "boxes_scores", "levels": [{"cls": "scores", "box": "boxes"}]}, Level(1, 7, 8, None)),
     ],
 )
 def test_the_other_decoders_have_one_level(output: dict, level: Level) -> None:
@@ -84,7 +84,7 @@ def test_a_gray_image_may_have_its_channel_last_and_one_mean() -> None:
     source = {"name": "image", "color": "gray", "mean": 127.5, "std": [128]}
     document, record, _ = check_pipeline({**DETECT, "input": source}, inputs, OUTPUTS)
     assert (record.color, record.mean, record.std) == ("gray", (127.5,) * 3, (128.0,) * 3)
-    assert document["input"]["mean"] == [127.5] * 3
+    assert document["input"]["mean"] == [127.5]
 
 
 Edit = Callable[[dict[str, Any]], object]
@@ -95,7 +95,7 @@ FAULTS: list[tuple[Edit, str]] = [
     (lambda d: d.update(input=[]), "pipeline.input: \\[\\]; an object"),
     (
         lambda d: d["input"].update(name="img"),
-        "pipeline.input.name: the model has no 'img'; it has other, image",
+        "pipeline.input.name: the model has no 'img'; it has image",
     ),
     (lambda d: d["input"].update(name=["image"]), "pipeline.input.name"),
     (
@@ -108,8 +108,8 @@ FAULTS: list[tuple[Edit, str]] = [
     (lambda d: d["input"].update(mean=[1, 2]), "pipeline.input.mean: .*3 numbers"),
     (lambda d: d["input"].update(mean="123"), "pipeline.input.mean: .*3 numbers"),
     (lambda d: d["input"].update(mean=[1, 2, float("nan")]), "pipeline.input.mean: nan is not a number"),
-    (lambda d: d["input"].update(std=[1, 0, 1]), "pipeline.input.std: .*zero"),
-    (lambda d: d["input"].update(std=[1, 1e-60, 1]), "pipeline.input.std: .*zero"),
+    (lambda d: d["input"].update(std=[1, 0, 1]), "pipeline.input.std: .*positive"),
+    (lambda d: d["input"].update(std=[1, 1e-40, 1]), "pipeline.input.std: .*positive"),
     (lambda d: d["input"].update(pad_value=300), "pipeline.input.pad_value: 300; allowed are 0 to 255"),
     (lambda d: d["output"].update(decode="none"), "pipeline.output.decode: 'none'; allowed: grid_ltrb_exp"),
     (lambda d: d["output"].update(score="relu"), "pipeline.output.score"),
@@ -122,7 +122,7 @@ FAULTS: list[tuple[Edit, str]] = [
     (lambda d: d["output"].update(max_detections=True), "pipeline.output.max_detections: True"),
     (lambda d: d["output"].update(levels=[]), "a list of at least one level"),
     (lambda d: d["output"].update(levels="cls"), "a list of at least one level"),
-    (lambda d: d["output"].update(decode="yolo"), "yolo has one level, not 2"),
+    (lambda d: d["output"].update(decode="yolo"), "yolo has at most 1, not 2"),
     (lambda d: d["output"]["levels"][0].pop("box"), "levels\\[0\\]: box is missing"),
     (lambda d: d["output"]["levels"][1].update(stride=0), "levels\\[1\\].stride: 0"),
     (
@@ -157,3 +157,20 @@ def test_a_yolo_output_needs_room_for_a_class() -> None:
     output = {"decode": "yolo", "levels": [{"cls": "yolo"}]}
     with pytest.raises(CompileError, match="4\\+K"):
         check_pipeline({"task": "detect", "input": SOURCE, "output": output}, INPUTS, outputs)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "cause"),
+    [
+        (
+            {"image": TensorType("float32", (1, 2))},
+            r"'image' has shape \[1, 2\]; a rgb image needs \[1, 3, H, W\]",
+        ),
+        ({"image": TensorType("float32", (2, 3, 8, 8))}, "a rgb image needs"),
+        ({"image": TensorType("uint8", (1, 3, 320, 256))}, "'image' is uint8; only float32"),
+        ({**INPUTS, "more": TensorType("float32", (1,))}, "only a model with one input .* has image, more"),
+    ],
+)
+def test_an_input_that_is_no_image_is_refused(inputs: dict[str, TensorType], cause: str) -> None:
+    with pytest.raises(CompileError, match=cause):
+        check_pipeline(DETECT, inputs, OUTPUTS)
