@@ -41,12 +41,13 @@ constexpr size_t kMaxCandidates = 1024;
 // Bytes that decode() works in.
 size_t decode_scratch_bytes();
 
-// Writes the detections with a score ≥ threshold, best first, at most min(capacity, max_detections) of them, and
-// returns how many. Boxes are in frame pixels, clipped to the frame; NaN scores or boxes and boxes wholly outside the
-// frame are no detections. `scratch` is aligned to 8 bytes. Allocates nothing.
-size_t decode(const DecodeSpec& spec, const Level* levels, size_t level_count, const Placement& placement,
-              int32_t frame_height, int32_t frame_width, float threshold, void* scratch, sd_detection* detections,
-              size_t capacity);
+// Writes the detections with a score ≥ threshold, best first, at most min(capacity, max_detections)
+// of them, and returns how many. Boxes are in frame pixels, clipped to the frame; NaN scores or
+// boxes and boxes wholly outside the frame are no detections. `scratch` is aligned to 8 bytes.
+// Allocates nothing.
+size_t decode(const DecodeSpec& spec, const Level* levels, size_t level_count,
+              const Placement& placement, int32_t frame_height, int32_t frame_width,
+              float threshold, void* scratch, sd_detection* detections, size_t capacity);
 
 }  // namespace sanderling::vision
 

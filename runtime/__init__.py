@@ -1,0 +1,1 @@
+"""Loads packages and runs them: `sanderling.load` is the way in."""
