@@ -1,7 +1,7 @@
 """The compiler's graph: small, typed, immutable. Passes are functions Graph → Graph.
 
-Node operators are ONNX's own, in the default domain. After `passes.canonicalize` they are in canonical form, which is
-what grouping and templates match on (see `docs/compiler.md`).
+Node operators are ONNX's own, in the default domain. After `passes.canonicalize` they are in canonical form,
+which is what grouping and templates match on (see `docs/compiler.md`).
 """
 
 from __future__ import annotations
@@ -52,8 +52,7 @@ class Node:
 
 @dataclass(frozen=True)
 class Graph:
-    """Nodes in topological order; every value has a type; constants are values with known contents.
-    """
+    """Nodes in topological order; every value has a type; constants are values with known contents."""
 
     name: str
     nodes: tuple[Node, ...]

@@ -1,7 +1,7 @@
 """What code generation hands to the memory plan and the package writer: kernels, calls, buffers, parameters.
 
-A Program has no addresses yet. `memory.plan` gives every buffer an offset; `package.write` turns both into plan.bin,
-kernels.so and params.bin as `docs/package-format.md` specifies them.
+A Program has no addresses yet. `memory.plan` gives every buffer an offset; `package.write` turns both into
+plan.bin, kernels.so and params.bin as `docs/package-format.md` specifies them.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ Access = Literal["read", "write", "both"]
 class Arg:
     """One kernel argument: `size` bytes at byte `offset` of the named buffer, parameter, input or output.
 
-    `align` is what the kernel's code assumes of the address (a power of two, at most 64; inputs and outputs: at most
-    their item size). Scratch has the empty name.
+    `align` is what the kernel's code assumes of the address (a power of two, at most 64; inputs and outputs:
+    at most their item size). Scratch has the empty name.
     """
 
     place: Place
@@ -52,8 +52,8 @@ class Call:
 class Program:
     """A compiled graph for one target. `calls` run in order, each finished before the next begins.
 
-    `buffers` maps a name to its size in bytes; lifetimes follow from the calls. `params` arrays are stored as they are
-    (C order). `code` is the linked shared object (kernels.so).
+    `buffers` maps a name to its size in bytes; lifetimes follow from the calls. `params` arrays are stored as
+    they are (C order). `code` is the linked shared object (kernels.so).
     """
 
     target: str

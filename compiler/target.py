@@ -1,4 +1,6 @@
-"""Targets are data: one TOML file each in `targets/`. Templates read a Target and nothing else about a machine."""
+"""Targets are data: one TOML file each in `targets/`. Templates read a Target and nothing else about a
+machine.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +16,9 @@ from .errors import CompileError
 class Target:
     """What kernels may assume of a CPU.
 
-    `features` are CPU flags as `/proc/cpuinfo` names them: the runtime refuses a package whose features it lacks.
-    `fma_memory_operand`: a fused multiply-add can read (and broadcast) one operand from memory without a register.
+    `features` are CPU flags as `/proc/cpuinfo` names them: the runtime refuses a package whose features it
+    lacks. `fma_memory_operand`: a fused multiply-add can read (and broadcast) one operand from memory without
+    a register.
     """
 
     name: str
@@ -62,12 +65,14 @@ def cpu_flags(cpuinfo: str) -> frozenset[str]:
 
 
 def host_target(flags: frozenset[str] | None = None) -> Target:
-    """The target with the most features that this machine has all of. Raises CompileError if there is none."""
+    """The target with the most features that this machine has. Raises CompileError if it fits none."""
     present = cpu_flags(Path("/proc/cpuinfo").read_text()) if flags is None else flags
     fitting = [target for target in known_targets().values() if present.issuperset(target.features)]
     if not fitting:
         raise CompileError(
-            "this machine's CPU fits none of the targets " + ", ".join(known_targets()) + "; name one with --target"
+            "this machine's CPU fits none of the targets "
+            + ", ".join(known_targets())
+            + "; name one with --target"
         )
     return max(fitting, key=lambda target: len(target.features))
 

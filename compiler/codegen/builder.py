@@ -1,13 +1,14 @@
 """A thin imperative front for building one kernel's TIR: flat buffers, explicit vectors, explicit loops.
 
-Kernels follow the ABI of `docs/package-format.md`, section 4: a plain C function of (lo, hi, pointers…). Nothing is left
-to a scheduler: what a template writes is what LLVM sees.
+Kernels follow the ABI of `docs/package-format.md`, section 4: a plain C function of (lo, hi, pointers…).
+Nothing is left to a scheduler: what a template writes is what LLVM sees.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from tvm import tirx
@@ -38,6 +39,25 @@ def _span(index: Expr, lanes: int) -> Expr:
     return first if lanes == 1 else tirx.Ramp(first, 1, lanes)
 
 
+@dataclass(frozen=True, slots=True)
+class Argument:
+    """A pointer argument: `size` elements of `dtype` at a multiple of `align` bytes."""
+
+    name: str
+    size: int
+    align: int
+    dtype: str
+
+
+@dataclass(frozen=True, slots=True)
+class Kernel:
+    """A kernel ready for the back end. The last argument is what it writes."""
+
+    symbol: str
+    function: Any  # tvm.tirx.PrimFunc
+    arguments: tuple[Argument, ...]
+
+
 class KernelBuilder:
     """Collects statements; `finish` makes the PrimFunc. `lo` and `hi` are the task range."""
 
@@ -46,6 +66,7 @@ class KernelBuilder:
         self.lo = tirx.Var("lo", "int32")
         self.hi = tirx.Var("hi", "int32")
         self._params: list[Expr] = []
+        self._arguments: list[Argument] = []
         self._head: list[Expr] = []
         self._scopes: list[list[Expr]] = [[]]
 
@@ -54,6 +75,7 @@ class KernelBuilder:
         pointer = tirx.Var(name, PointerType(PrimType(dtype)))
         buffer = tirx.decl_buffer((size,), dtype, f"{name}_data", data=pointer, data_alignment=align)
         self._params.append(pointer)
+        self._arguments.append(Argument(name, size, align, dtype))
         self._head.append(tirx.DeclBuffer(buffer, data=pointer))
         return buffer
 
@@ -96,15 +118,13 @@ class KernelBuilder:
         yield
         self.emit(tirx.IfThenElse(condition, _sequence(self._scopes.pop()), None))
 
-    def finish(self, target: TvmTarget) -> Expr:
-        """The PrimFunc, ready for `object.build`."""
+    def finish(self, target: TvmTarget) -> Kernel:
+        """The kernel, complete."""
         body = _sequence(self._head + self._scopes[0])
         function = tirx.PrimFunc([self.lo, self.hi, *self._params], body)
-        return (
-            function.with_attr("global_symbol", self.symbol)
-            .with_attr("target", target)
-            .with_attr("tirx.noalias", True)
-        )
+        for key, value in (("global_symbol", self.symbol), ("target", target), ("tirx.noalias", True)):
+            function = function.with_attr(key, value)
+        return Kernel(self.symbol, function, tuple(self._arguments))
 
 
 def _sequence(statements: Sequence[Expr]) -> Expr:

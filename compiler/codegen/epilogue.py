@@ -1,4 +1,5 @@
-"""What happens to an accumulator before it is stored: bias, residuals, scales, activations, fused into the anchor's kernel.
+"""What happens to an accumulator before it is stored: bias, residuals, scales, activations, fused into the
+anchor's kernel.
 
 A Step is data, part of a workload's key. `ACTIVATIONS` is the table of unary steps; a new one is a new row.
 """
@@ -21,8 +22,8 @@ Operand = Literal["none", "scalar", "channel", "tensor", "channel_tensor"]
 class Step:
     """One element-wise operation on the running value.
 
-    `operand` is where a binary step's second value comes from: a constant scalar (`values[0]`), a constant per channel,
-    a tensor of the same shape and layout, or a tensor of one value per channel (N, C, 1, 1).
+    `operand` is where a binary step's second value comes from: a constant scalar (`values[0]`), a constant
+    per channel, a tensor of the same shape and layout, or a tensor of one value per channel (N, C, 1, 1).
     `reverse`: the running value is the second operand (Sub, Div).
     """
 

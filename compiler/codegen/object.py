@@ -1,6 +1,7 @@
 """From PrimFuncs to kernels.so: TVM's LLVM back end without TVM's calling convention, then the linker.
 
-See docs/adr/0002: kernels are plain C functions, so the object needs no TVM symbol and any tool could make it.
+See docs/adr/0002: kernels are plain C functions, so the object needs no TVM symbol and any tool could make
+it.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ def compile_object(functions: Mapping[str, Any], target: Target) -> bytes:
 
 
 def link(objects: list[bytes]) -> bytes:
-    """Objects to one stripped shared object that needs nothing. Raises CompileError with the linker's words."""
+    """Objects to one stripped shared object. Raises CompileError with the linker's words."""
     linker = shutil.which("ld.lld") or shutil.which("ld.lld-19") or shutil.which("ld")
     if linker is None:
         raise CompileError("no linker found: install lld (Debian, Ubuntu: apt install lld)")
@@ -53,7 +54,7 @@ def link(objects: list[bytes]) -> bytes:
             path.write_bytes(data)
             inputs.append(str(path))
         output = Path(folder) / "kernels.so"
-        # --no-undefined: a kernel that calls anything outside itself must fail here, not on the device.
+        # --no-undefined: a kernel that calls anything outside itself must fail here, not there.
         command = [linker, "-shared", "-nostdlib", "--no-undefined", "--strip-all", "--build-id=none"]
         command += ["--hash-style=gnu", "-z", "noexecstack", "-o", str(output), *inputs]
         result = subprocess.run(command, capture_output=True, text=True)

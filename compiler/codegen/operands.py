@@ -1,4 +1,6 @@
-"""The pointer arguments of an epilogue, and where in them the vector for an output position lies (blocked layouts)."""
+"""The pointer arguments of an epilogue, and where in them the vector for an output position lies (blocked
+layouts).
+"""
 
 from __future__ import annotations
 
@@ -22,9 +24,14 @@ class Operands:
         ]
 
     def at(self, position: Expr, block: Expr, image_block: Expr) -> Callable[[int], Expr]:
-        """For `epilogue.apply`: `position` is the element index of the output vector, `block` its channel block,
-        `image_block` the same counted over the whole batch."""
-        where = {"tensor": position, "channel": block * self._lanes, "channel_tensor": image_block * self._lanes}
+        """For `epilogue.apply`: `position` is the element index of the output vector, `block` its channel
+        block, `image_block` the same counted over the whole batch.
+        """
+        where = {
+            "tensor": position,
+            "channel": block * self._lanes,
+            "channel_tensor": image_block * self._lanes,
+        }
 
         def fetch(index: int) -> Expr:
             operand, buffer = self._operands[index]

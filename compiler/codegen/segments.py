@@ -12,7 +12,9 @@ from .workload import Window
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """`count` equal tiles of `pixels` outputs from column `start`; `inside[pixel][tap]` says what lies in the image."""
+    """`count` equal tiles of `pixels` outputs from column `start`; `inside[pixel][tap]` says what lies in the
+    image.
+    """
 
     start: int
     count: int
@@ -21,7 +23,9 @@ class Segment:
 
 
 def segments(out_width: int, in_width: int, pixels: int, window: Window) -> list[Segment]:
-    """Tiles from left to right; neighbours with the same taps inside become one Segment, a loop in the kernel."""
+    """Tiles from left to right; neighbours with the same taps inside become one Segment, a loop in the
+    kernel.
+    """
     found: list[Segment] = []
     for start in range(0, out_width, pixels):
         size = min(pixels, out_width - start)
@@ -39,8 +43,12 @@ def _inside(column: int, in_width: int, window: Window) -> tuple[bool, ...]:
     return tuple(0 <= first + tap * window.dilations[1] < in_width for tap in range(window.kernel[1]))
 
 
-def tap_rows(builder: KernelBuilder, window: Window, top: Expr, out_height: int, in_height: int) -> tuple[Expr, Expr]:
-    """First and one past the last row of the window inside the image, for a window whose first row is input row `top`."""
+def tap_rows(
+    builder: KernelBuilder, window: Window, top: Expr, out_height: int, in_height: int
+) -> tuple[Expr, Expr]:
+    """First and one past the last row of the window inside the image, for a window whose first row is input
+    row `top`.
+    """
     size, dilation = window.kernel[0], window.dilations[0]
     lowest = (out_height - 1) * window.strides[0] - window.pads[0] + (size - 1) * dilation
     first: Expr = 0

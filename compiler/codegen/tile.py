@@ -1,8 +1,9 @@
 """The register tile that every convolution and matrix product is made of.
 
-`pixels` output positions × `blocks` vectors of output channels are accumulated in registers; each step of the reduction
-loads `blocks` weight vectors and broadcasts `pixels` input values. What a tap outside the image would add is left out when
-the code is built, so there is no padded copy of the input and no multiplication by zero.
+`pixels` output positions × `blocks` vectors of output channels are accumulated in registers; each step of the
+reduction loads `blocks` weight vectors and broadcasts `pixels` input values. What a tap outside the image
+would add is left out when the code is built, so there is no padded copy of the input and no multiplication by
+zero.
 """
 
 from __future__ import annotations

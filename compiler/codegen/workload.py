@@ -11,6 +11,10 @@ from dataclasses import dataclass
 from .epilogue import Step
 
 
+def ceil_div(value: int, divisor: int) -> int:
+    return -(-value // divisor)
+
+
 def describe(steps: Sequence[Step]) -> str:
     return "+".join(str(step) for step in steps) or "-"
 
@@ -47,8 +51,9 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Conv2d:
-    """2-D convolution with its epilogue, output in channel blocks. `groups` is 1 or divides both channel counts into whole
-    blocks; `plain_input`: the input is NCHW (any alignment) instead of channel blocks."""
+    """2-D convolution with its epilogue, output in channel blocks. `groups` is 1 or divides both channel
+    counts into whole blocks; `plain_input`: the input is NCHW (any alignment) instead of channel blocks.
+    """
 
     batch: int
     in_channels: int
@@ -64,8 +69,9 @@ class Conv2d:
     def __str__(self) -> str:
         layout = "nchw" if self.plain_input else "blocked"
         return (
-            f"conv2d n{self.batch} {self.in_channels}x{self.height}x{self.width} -> {self.out_channels} {self.window} "
-            f"g{self.groups} {layout} {'bias' if self.bias else 'nobias'} {describe(self.epilogue)}"
+            f"conv2d n{self.batch} {self.in_channels}x{self.height}x{self.width} -> {self.out_channels} "
+            f"{self.window} g{self.groups} {layout} {'bias' if self.bias else 'nobias'} "
+            f"{describe(self.epilogue)}"
         )
 
     @property
@@ -109,22 +115,19 @@ class Depthwise:
 
 @dataclass(frozen=True, slots=True)
 class Dense:
-    """rows × inner times inner × columns (constant), row-major input and output, with its epilogue."""
+    """rows × inner times inner × columns (constant), row-major input and output at any alignment, with its
+    epilogue.
+    """
 
     rows: int
     inner: int
     columns: int
     bias: bool
     epilogue: tuple[Step, ...]
-    unaligned_input: bool
-    unaligned_output: bool
 
     def __str__(self) -> str:
-        ends = "".join("u" if flag else "a" for flag in (self.unaligned_input, self.unaligned_output))
-        return (
-            f"dense {self.rows}x{self.inner} -> {self.columns} {ends} {'bias' if self.bias else 'nobias'} "
-            f"{describe(self.epilogue)}"
-        )
+        bias = "bias" if self.bias else "nobias"
+        return f"dense {self.rows}x{self.inner} -> {self.columns} {bias} {describe(self.epilogue)}"
 
     @property
     def flops(self) -> int:
@@ -148,12 +151,20 @@ class Pool:
     def __str__(self) -> str:
         return (
             f"{self.kind}pool n{self.batch} {self.channels}x{self.height}x{self.width} {self.window} "
-            f"-> {self.out_size[0]}x{self.out_size[1]} {'pad' if self.count_pad else 'nopad'} {describe(self.epilogue)}"
+            f"-> {self.out_size[0]}x{self.out_size[1]} {'pad' if self.count_pad else 'nopad'} "
+            f"{describe(self.epilogue)}"
         )
 
     @property
     def flops(self) -> int:
-        return self.batch * self.channels * self.out_size[0] * self.out_size[1] * self.window.kernel[0] * self.window.kernel[1]
+        return (
+            self.batch
+            * self.channels
+            * self.out_size[0]
+            * self.out_size[1]
+            * self.window.kernel[0]
+            * self.window.kernel[1]
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,7 +214,8 @@ class Upsample:
 
     def __str__(self) -> str:
         return (
-            f"upsample n{self.batch} {self.channels}x{self.height}x{self.width} x{self.factors[0]}x{self.factors[1]} "
+            f"upsample n{self.batch} {self.channels}x{self.height}x{self.width} "
+            f"x{self.factors[0]}x{self.factors[1]} "
             f"{describe(self.epilogue)}"
         )
 
@@ -224,7 +236,8 @@ class Relayout:
 
     def __str__(self) -> str:
         direction = "nchw->blocked" if self.to_blocked else "blocked->nchw"
-        return f"relayout n{self.batch} {self.channels}x{self.pixels} {direction}{' unaligned' if self.unaligned else ''}"
+        ends = " unaligned" if self.unaligned else ""
+        return f"relayout n{self.batch} {self.channels}x{self.pixels} {direction}{ends}"
 
     @property
     def flops(self) -> int:

@@ -1,12 +1,13 @@
 """Direct convolution.
 
-Matches: Conv2d workloads. Layouts: input `[N][C/x][H][W][x]` or NCHW, weights
-`[groups of blocks][C/x][kh][x][kw][blocks][x]` (the order the kernel reads them in), output `[N][C/x][H][W][x]`.
+Matches: Conv2d workloads. Layouts: input `[N][C/x][H][W][x]` or NCHW, weights `[groups of
+blocks][C/x][kh][x][kw][blocks][x]` (the order the kernel reads them in), output `[N][C/x][H][W][x]`.
 Parameters: `pixels` × `blocks` accumulators, and whether tasks run over rows or over output channels first.
-Method: Georganas et al., "Anatomy of high-performance deep learning convolutions on SIMD architectures" (SC 2018).
+Method: Georganas et al., "Anatomy of high-performance deep learning convolutions on SIMD architectures" (SC
+2018).
 
-A window of one pixel is a matrix product over all pixels of the image, so rows may be cut anywhere: then an image is one row
-of height × width pixels, cut in tiles, a task each.
+A window of one pixel is a matrix product over all pixels of the image, so rows may be cut anywhere: then an
+image is one row of height × width pixels, cut in tiles, a task each.
 """
 
 from __future__ import annotations
@@ -21,17 +22,19 @@ from tvm import tirx
 
 from ...target import Target
 from .. import epilogue, tile
-from ..builder import Expr, KernelBuilder, load
+from ..builder import Expr, Kernel, KernelBuilder, load
 from ..object import tvm_target
 from ..operands import Operands
 from ..segments import Segment, segments, tap_rows
 from ..tile import Tile
-from ..workload import Conv2d
+from ..workload import Conv2d, ceil_div
 
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """`first`: which task index is the slow one, "row" (input rows stay in cache) or "channel" (weights stay)."""
+    """`first`: which task index is the slow one, "row" (input rows stay in cache) or "channel" (weights
+    stay).
+    """
 
     pixels: int
     blocks: int
@@ -44,18 +47,19 @@ class Config:
 def candidates(work: Conv2d, target: Target) -> list[Config]:
     """Tiles that fit the registers and the image, most promising first."""
     width = _flat_width(work)
-    blocks_in_group = -(-(work.out_channels // work.groups) // target.lanes)
-    found: list[Config] = []
-    for pixels, blocks in _tiles(target):
-        blocks = min(blocks, blocks_in_group)
-        if work.groups > 1 and blocks_in_group % blocks:
-            continue
-        pixels = min(pixels, width)
-        for first in ("row", "channel"):
-            config = Config(pixels, blocks, first)  # type: ignore[arg-type]
-            if config not in found:
-                found.append(config)
-    return sorted(found, key=lambda config: _cost(work, target, config))[:6]
+    blocks_in_group = ceil_div(work.out_channels // work.groups, target.lanes)
+    weights = (
+        blocks_in_group * target.lanes * 4 * work.in_channels * work.window.kernel[0] * work.window.kernel[1]
+    )
+    # Weights that fill the second-level cache are better read once, with the rows as the inner loop.
+    first, second = ("channel", "row") if weights > target.l2_bytes // 2 else ("row", "channel")
+    tiles = {
+        (min(pixels, width), min(blocks, blocks_in_group)): None
+        for pixels, blocks in _tiles(target)
+        if work.groups == 1 or blocks_in_group % min(blocks, blocks_in_group) == 0
+    }
+    best = sorted(tiles, key=lambda shape: _cost(work, target, *shape))[:4]
+    return [Config(*shape, first) for shape in best] + [Config(*shape, second) for shape in best[:2]]
 
 
 def _tiles(target: Target) -> list[tuple[int, int]]:
@@ -70,30 +74,26 @@ def _flat_width(work: Conv2d) -> int:
     return rows * columns if work.window.is_point else columns
 
 
-def _cost(work: Conv2d, target: Target, config: Config) -> float:
-    """Relative time by a simple model: loads beside multiply-adds, idle lanes, spilled registers. It orders candidates."""
-    width = _flat_width(work)
-    blocks_in_group = -(-(work.out_channels // work.groups) // target.lanes)
-    groups, blocks_rest = divmod(blocks_in_group, config.blocks)
-    full, rest = divmod(width, config.pixels)
+def _cost(work: Conv2d, target: Target, tile_pixels: int, tile_blocks: int) -> float:
+    """Relative time by a simple model: loads beside multiply-adds, idle lanes, spilled registers."""
+    blocks_in_group = ceil_div(work.out_channels // work.groups, target.lanes)
+    groups, blocks_rest = divmod(blocks_in_group, tile_blocks)
+    full, rest = divmod(_flat_width(work), tile_pixels)
     steps = 0.0
-    for pixels, columns in ((config.pixels, full), (rest, int(rest > 0))):
-        for blocks, count in ((config.blocks, groups), (blocks_rest, int(blocks_rest > 0))):
+    for pixels, columns in ((tile_pixels, full), (rest, int(rest > 0))):
+        for blocks, count in ((tile_blocks, groups), (blocks_rest, int(blocks_rest > 0))):
             busy = max(pixels * blocks, 8.0)  # fewer accumulators wait for the adder's latency
             steps += columns * count * (busy + 0.2 * (pixels + 2 * blocks))
     # Several taps in one loop body keep more vectors alive than the tile alone.
-    alive = config.pixels * config.blocks + config.blocks * (2 if work.window.kernel[1] > 1 else 1) + 1
-    spills = 1.0 + 0.1 * max(0, alive - target.vector_registers + 2)
-    weights = blocks_in_group * target.lanes * 4 * work.in_channels * work.window.kernel[0] * work.window.kernel[1]
-    prefers_channel = weights > target.l2_bytes // 2
-    return steps * spills * (1.0 if (config.first == "channel") == prefers_channel else 1.01)
+    alive = tile_pixels * tile_blocks + tile_blocks * (2 if work.window.kernel[1] > 1 else 1) + 1
+    return steps * (1.0 + 0.1 * max(0, alive - target.vector_registers + 2))
 
 
 def _plan(work: Conv2d, config: Config, target: Target) -> tuple[int, int, int]:
     """Groups of blocks (over all convolution groups), rows (or tiles of a flat image), tasks."""
-    blocks_in_group = -(-(work.out_channels // work.groups) // target.lanes)
-    groups = work.groups * -(-blocks_in_group // config.blocks)
-    rows = -(-_flat_width(work) // config.pixels) if work.window.is_point else work.out_size[0]
+    blocks_in_group = ceil_div(work.out_channels // work.groups, target.lanes)
+    groups = work.groups * ceil_div(blocks_in_group, config.blocks)
+    rows = ceil_div(_flat_width(work), config.pixels) if work.window.is_point else work.out_size[0]
     return groups, rows, work.batch * groups * rows
 
 
@@ -105,7 +105,7 @@ def pack(work: Conv2d, config: Config, target: Target, weight: npt.NDArray[Any])
     """OIHW weights in the order the kernel reads them; missing output channels are zero."""
     lanes = target.lanes
     per_group = work.out_channels // work.groups
-    blocks_in_group = -(-per_group // lanes)
+    blocks_in_group = ceil_div(per_group, lanes)
     inner = work.in_channels // work.groups
     kernel_h, kernel_w = work.window.kernel
     step = 1 if work.plain_input else lanes
@@ -116,13 +116,14 @@ def pack(work: Conv2d, config: Config, target: Target, weight: npt.NDArray[Any])
         blocked = padded.reshape(blocks_in_group, lanes, inner, kernel_h, kernel_w)
         for first in range(0, blocks_in_group, config.blocks):
             part = blocked[first : first + config.blocks]  # blocks, lanes, inner, kh, kw
-            for channel in range(0, inner, step):
-                # → kh, channel, kw, block, lane
-                pieces.append(part[:, :, channel : channel + step].transpose(3, 2, 4, 0, 1).ravel())
+            # Of each block of channels: kh, channel, kw, block, lane.
+            pieces += [
+                part[:, :, at : at + step].transpose(3, 2, 4, 0, 1).ravel() for at in range(0, inner, step)
+            ]
     return np.concatenate(pieces)
 
 
-def build(work: Conv2d, config: Config, target: Target, symbol: str) -> Any:
+def build(work: Conv2d, config: Config, target: Target, symbol: str) -> Kernel:
     """The kernel. Arguments: input, weights, [bias], operands of the epilogue, output."""
     return _Direct(work, config, target, symbol).function()
 
@@ -133,18 +134,21 @@ class _Direct:
         self.lanes = target.lanes
         self.step = 1 if work.plain_input else self.lanes  # channels per input block
         self.inner = work.in_channels // work.groups
-        self.blocks_in_group = -(-(work.out_channels // work.groups) // self.lanes)
+        self.blocks_in_group = ceil_div(work.out_channels // work.groups, self.lanes)
         self.flat = work.window.is_point
         rows, columns = work.out_size
-        self.in_height, self.in_width = (1, work.height * work.width) if self.flat else (work.height, work.width)
+        self.in_height, self.in_width = (
+            (1, work.height * work.width) if self.flat else (work.height, work.width)
+        )
         self.out_height, self.out_width = (1, rows * columns) if self.flat else (rows, columns)
         self.out_blocks = work.groups * self.blocks_in_group
-        self.in_blocks = -(-work.in_channels // self.step)
+        self.in_blocks = ceil_div(work.in_channels, self.step)
         builder = self.builder = KernelBuilder(symbol)
         vector = target.vector_bytes
         taps = work.window.kernel[0] * work.window.kernel[1]
         self.input = builder.pointer(
-            "input", work.batch * self.in_blocks * self.step * self.in_height * self.in_width,
+            "input",
+            work.batch * self.in_blocks * self.step * self.in_height * self.in_width,
             4 if work.plain_input else vector,
         )
         self.weights = builder.pointer("weights", self.out_blocks * self.lanes * self.inner * taps, vector)
@@ -154,7 +158,7 @@ class _Direct:
         self.output = builder.pointer("output", out_size, vector)
         self.acc = builder.local("acc", config.pixels * config.blocks * self.lanes)
 
-    def function(self) -> Any:
+    def function(self) -> Kernel:
         builder, work, config = self.builder, self.work, self.config
         groups, rows, _ = _plan(work, config, self.target)
         with builder.loop("task", builder.lo, builder.hi) as task:
@@ -212,14 +216,18 @@ class _Direct:
         lanes, step = self.lanes, self.step
         shape = Tile(segment.pixels, blocks, lanes)
         kernel_h, kernel_w = window.kernel
-        per_channel = kernel_h * kernel_w * self.config.blocks * lanes  # weights of one channel in a full group
+        per_channel = (
+            kernel_h * kernel_w * self.config.blocks * lanes
+        )  # weights of one channel in a full group
         first_block = builder.bind("first_block", self._first_block(group))
         bias = self.bias
         tile.clear(
-            builder, self.acc, shape,
+            builder,
+            self.acc,
+            shape,
             None if bias is None else lambda block: load(bias, (first_block + block) * lanes, lanes),
         )
-        groups_per_conv = -(-self.blocks_in_group // self.config.blocks)
+        groups_per_conv = ceil_div(self.blocks_in_group, self.config.blocks)
         # Input block where this convolution group's channels begin.
         conv_group = tirx.floordiv(group, groups_per_conv) if work.groups > 1 else 0
         in_first = image * self.in_blocks + conv_group * (self.inner // step)
@@ -227,44 +235,60 @@ class _Direct:
         used = kernel_h * kernel_w * blocks * lanes
         top = 0 if self.flat else row * window.strides[0] - window.pads[0]
         left = builder.bind("left", start * window.strides[1] - window.pads[1])
-        tap_first, tap_last = (0, 1) if self.flat else tap_rows(builder, window, top, self.out_height, self.in_height)
-        with builder.loop("block", 0, -(-self.inner // step)) as block:
-            with builder.loop("tap", tap_first, tap_last) as tap:
-                source = ((in_first + block) * self.in_height + top + tap * window.dilations[0]) * self.in_width + left
-                source = builder.bind("source", source * step)
-                channels: Expr = step
-                if self.inner % step:
-                    channels = builder.bind("channels", tirx.min(step, self.inner - block * step))
-                weight = builder.bind(
-                    "weight", weight_first + block * (step * used) + tap * channels * (kernel_w * blocks * lanes)
-                )
-                if step == 1:
-                    self._taps_of_channel(shape, segment, source, weight, 0)
-                else:
-                    with builder.loop("channel", 0, channels) as channel:
-                        self._taps_of_channel(shape, segment, source, weight, channel)
+        tap_first, tap_last = (
+            (0, 1) if self.flat else tap_rows(builder, window, top, self.out_height, self.in_height)
+        )
+        with (
+            builder.loop("block", 0, ceil_div(self.inner, step)) as block,
+            builder.loop("tap", tap_first, tap_last) as tap,
+        ):
+            source = (
+                (in_first + block) * self.in_height + top + tap * window.dilations[0]
+            ) * self.in_width + left
+            source = builder.bind("source", source * step)
+            channels: Expr = step
+            if self.inner % step:
+                channels = builder.bind("channels", tirx.min(step, self.inner - block * step))
+            weight = builder.bind(
+                "weight",
+                weight_first + block * (step * used) + tap * channels * (kernel_w * blocks * lanes),
+            )
+            if step == 1:
+                self._taps_of_channel(shape, segment, source, weight, 0)
+            else:
+                with builder.loop("channel", 0, channels) as channel:
+                    self._taps_of_channel(shape, segment, source, weight, channel)
         self._store(image, row, start, first_block, shape)
 
     def _first_block(self, group: Expr) -> Expr:
         """Index of the first output block of a group of blocks."""
         if self.work.groups == 1 or self.blocks_in_group % self.config.blocks == 0:
             return group * self.config.blocks
-        per = -(-self.blocks_in_group // self.config.blocks)
-        return tirx.floordiv(group, per) * self.blocks_in_group + tirx.floormod(group, per) * self.config.blocks
+        per = ceil_div(self.blocks_in_group, self.config.blocks)
+        return (
+            tirx.floordiv(group, per) * self.blocks_in_group + tirx.floormod(group, per) * self.config.blocks
+        )
 
-    def _taps_of_channel(self, shape: Tile, segment: Segment, source: Expr, weight: Expr, channel: Expr) -> None:
+    def _taps_of_channel(
+        self, shape: Tile, segment: Segment, source: Expr, weight: Expr, channel: Expr
+    ) -> None:
         window, kernel_w, step = self.work.window, self.work.window.kernel[1], self.step
         for tap in range(kernel_w):
             offset = weight + (channel * kernel_w + tap) * (shape.blocks * shape.lanes)
             values = [
-                load(self.input, source + channel + (pixel * window.strides[1] + tap * window.dilations[1]) * step)
+                load(
+                    self.input,
+                    source + channel + (pixel * window.strides[1] + tap * window.dilations[1]) * step,
+                )
                 if segment.inside[pixel][tap]
                 else None
                 for pixel in range(shape.pixels)
             ]
             if any(value is not None for value in values):
                 tile.multiply_add(
-                    self.builder, self.acc, shape,
+                    self.builder,
+                    self.acc,
+                    shape,
                     lambda block, at=offset: load(self.weights, at + block * shape.lanes, shape.lanes),  # type: ignore[misc]
                     values,
                 )
@@ -273,7 +297,9 @@ class _Direct:
         builder, work, lanes = self.builder, self.work, self.lanes
         for block in range(shape.blocks):
             channel_block = image * self.out_blocks + first_block + block
-            base = builder.bind("base", ((channel_block * self.out_height + row) * self.out_width + start) * lanes)
+            base = builder.bind(
+                "base", ((channel_block * self.out_height + row) * self.out_width + start) * lanes
+            )
             for pixel in range(shape.pixels):
                 at = base + pixel * lanes
                 fetch = self.operands.at(at, first_block + block, channel_block)

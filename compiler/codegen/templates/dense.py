@@ -1,8 +1,8 @@
 """Matrix product with a constant right side.
 
 Matches: Dense workloads. Layouts: input and output row-major, weights `[groups of blocks][inner][blocks][x]`.
-Parameters: `rows` × `blocks` accumulators. One task is one tile of rows and one group of blocks; with one row the weights are read
-once, in order, which is what memory likes.
+Parameters: `rows` × `blocks` accumulators. One task is one tile of rows and one group of blocks; with one row
+the weights are read once, in order, which is what memory likes.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from tvm import tirx
 
 from ...target import Target
 from .. import epilogue, tile
-from ..builder import Expr, KernelBuilder, load
+from ..builder import Expr, Kernel, KernelBuilder, load
 from ..object import tvm_target
 from ..operands import Operands
 from ..tile import Tile
-from ..workload import Dense
+from ..workload import Dense, ceil_div
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class Config:
 
 
 def candidates(work: Dense, target: Target) -> list[Config]:
-    blocks = -(-work.columns // target.lanes)
+    blocks = ceil_div(work.columns, target.lanes)
     if target.vector_registers >= 32:
         tiles = [(10, 2), (6, 4), (7, 3), (14, 2), (4, 4), (1, 4), (1, 8)]
     else:
@@ -43,40 +43,34 @@ def candidates(work: Dense, target: Target) -> list[Config]:
     found = dict.fromkeys(Config(min(rows, work.rows), min(width, blocks)) for rows, width in tiles)
 
     def cost(config: Config) -> float:
-        steps = -(-work.rows // config.rows) * -(-blocks // config.blocks)
+        steps = ceil_div(work.rows, config.rows) * ceil_div(blocks, config.blocks)
         return steps * (max(config.rows * config.blocks, 8) + 0.2 * (config.rows + 2 * config.blocks))
 
     return sorted(found, key=cost)[:3]
 
 
 def _groups(work: Dense, config: Config, target: Target) -> int:
-    return -(-(-(-work.columns // target.lanes)) // config.blocks)
+    return ceil_div(ceil_div(work.columns, target.lanes), config.blocks)
 
 
 def tasks(work: Dense, config: Config, target: Target) -> int:
-    return _groups(work, config, target) * -(-work.rows // config.rows)
+    return _groups(work, config, target) * ceil_div(work.rows, config.rows)
 
 
 def pack(work: Dense, config: Config, target: Target, weight: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """(inner, columns) in the order the kernel reads it; missing columns are zero."""
     lanes = target.lanes
-    blocks = -(-work.columns // lanes)
+    blocks = ceil_div(work.columns, lanes)
     padded = np.zeros((work.inner, blocks * lanes), np.float32)
     padded[:, : work.columns] = weight
     step = config.blocks * lanes
     return np.concatenate([padded[:, at : at + step].ravel() for at in range(0, blocks * lanes, step)])
 
 
-def pack_bias(work: Dense, target: Target, bias: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    padded = np.zeros(-(-work.columns // target.lanes) * target.lanes, np.float32)
-    padded[: work.columns] = bias
-    return padded
-
-
-def build(work: Dense, config: Config, target: Target, symbol: str) -> Any:
-    """The kernel. Arguments: input, weights, [bias], operands of the epilogue (constants per column), output."""
+def build(work: Dense, config: Config, target: Target, symbol: str) -> Kernel:
+    """The kernel. Arguments: input, weights, [bias], constants per column of the epilogue, output."""
     lanes = target.lanes
-    blocks = -(-work.columns // lanes)
+    blocks = ceil_div(work.columns, lanes)
     groups = _groups(work, config, target)
     builder = KernelBuilder(symbol)
     source = builder.pointer("input", work.rows * work.inner, 4)
@@ -91,14 +85,18 @@ def build(work: Dense, config: Config, target: Target, symbol: str) -> Any:
         shape = Tile(rows, width, lanes)
         first_block = group * config.blocks
         tile.clear(
-            builder, acc, shape,
+            builder,
+            acc,
+            shape,
             None if bias is None else lambda block: load(bias, (first_block + block) * lanes, lanes),
         )
         at = builder.bind("at", group * (work.inner * config.blocks * lanes))
         with builder.loop("inner", 0, work.inner) as inner:
             weight = at + inner * (width * lanes)
             tile.multiply_add(
-                builder, acc, shape,
+                builder,
+                acc,
+                shape,
                 lambda block: load(weights, weight + block * lanes, lanes),
                 [load(source, (row + index) * work.inner + inner) for index in range(rows)],
             )
@@ -126,7 +124,7 @@ def build(work: Dense, config: Config, target: Target, symbol: str) -> Any:
         else:
             body(row, rows, group, last_width, last_lanes)
 
-    row_tiles = -(-work.rows // config.rows)
+    row_tiles = ceil_div(work.rows, config.rows)
     rest = work.rows - (row_tiles - 1) * config.rows
     with builder.loop("task", builder.lo, builder.hi) as task:
         group = builder.bind("group", tirx.floordiv(task, row_tiles))

@@ -1,7 +1,8 @@
 """Depthwise convolution.
 
-Matches: Depthwise workloads (as many groups as channels, multiplier 1). Layouts: input and output `[N][C/x][H][W][x]`,
-weights `[C/x][kh][kw][x]`. Parameter: output columns held in registers. One task is one row of one channel block.
+Matches: Depthwise workloads (as many groups as channels, multiplier 1). Layouts: input and output
+`[N][C/x][H][W][x]`, weights `[C/x][kh][kw][x]`. Parameter: output columns held in registers. One task is one
+row of one channel block.
 """
 
 from __future__ import annotations
@@ -15,11 +16,11 @@ from tvm import tirx
 
 from ...target import Target
 from .. import epilogue
-from ..builder import Expr, KernelBuilder, const, load
+from ..builder import Expr, Kernel, KernelBuilder, const, load
 from ..object import tvm_target
 from ..operands import Operands
 from ..segments import Segment, segments, tap_rows
-from ..workload import Depthwise
+from ..workload import Depthwise, ceil_div
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,30 +38,35 @@ def candidates(work: Depthwise, target: Target) -> list[Config]:
     columns = work.out_size[1]
     spare = target.vector_registers - work.window.kernel[1] - 3
     widths = {min(width, columns) for width in (7, 14, 10, 5, 4, 20) if width <= max(spare, 4)}
-    return sorted((Config(width) for width in widths), key=lambda c: (-(-columns // c.pixels) * (c.pixels + 3), -c.pixels))[:4]
+    return sorted(
+        (Config(width) for width in widths),
+        key=lambda c: (ceil_div(columns, c.pixels) * (c.pixels + 3), -c.pixels),
+    )[:4]
 
 
 def tasks(work: Depthwise, config: Config, target: Target) -> int:
-    return work.batch * -(-work.channels // target.lanes) * work.out_size[0]
+    return work.batch * ceil_div(work.channels, target.lanes) * work.out_size[0]
 
 
 def pack(work: Depthwise, config: Config, target: Target, weight: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """(C, 1, kh, kw) to `[C/x][kh][kw][x]`, padded with zeros."""
     lanes = target.lanes
-    blocks = -(-work.channels // lanes)
+    blocks = ceil_div(work.channels, lanes)
     padded = np.zeros((blocks * lanes, *work.window.kernel), np.float32)
     padded[: work.channels] = weight[:, 0]
     return padded.reshape(blocks, lanes, *work.window.kernel).transpose(0, 2, 3, 1).ravel()
 
 
-def build(work: Depthwise, config: Config, target: Target, symbol: str) -> Any:
+def build(work: Depthwise, config: Config, target: Target, symbol: str) -> Kernel:
     """The kernel. Arguments: input, weights, [bias], operands of the epilogue, output."""
     lanes, window = target.lanes, work.window
-    blocks = -(-work.channels // lanes)
+    blocks = ceil_div(work.channels, lanes)
     rows, columns = work.out_size
     taps = window.kernel[0] * window.kernel[1]
     builder = KernelBuilder(symbol)
-    source = builder.pointer("input", work.batch * blocks * work.height * work.width * lanes, target.vector_bytes)
+    source = builder.pointer(
+        "input", work.batch * blocks * work.height * work.width * lanes, target.vector_bytes
+    )
     weights = builder.pointer("weights", blocks * taps * lanes, target.vector_bytes)
     bias = builder.pointer("bias", blocks * lanes, target.vector_bytes) if work.bias else None
     whole = work.batch * blocks * rows * columns * lanes
@@ -90,7 +96,9 @@ def build(work: Depthwise, config: Config, target: Target, symbol: str) -> Any:
         for pixel in range(segment.pixels):
             position = base + pixel * lanes
             fetch = operands.at(position, block, image_block)
-            builder.store(output, position, epilogue.apply(load(acc, pixel * lanes, lanes), work.epilogue, fetch), lanes)
+            builder.store(
+                output, position, epilogue.apply(load(acc, pixel * lanes, lanes), work.epilogue, fetch), lanes
+            )
 
     with builder.loop("task", builder.lo, builder.hi) as task:
         image_block = builder.bind("image_block", tirx.floordiv(task, rows))

@@ -1,18 +1,19 @@
-"""A chain of element-wise operations on a blocked tensor. Matches: Map workloads. One task is one channel block."""
+"""A chain of element-wise operations on a blocked tensor. Matches: Map workloads. One task is one channel
+block.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from tvm import tirx
 
 from ...target import Target
 from .. import epilogue
-from ..builder import KernelBuilder, load
+from ..builder import Kernel, KernelBuilder, load
 from ..object import tvm_target
 from ..operands import Operands
-from ..workload import Map
+from ..workload import Map, ceil_div
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,13 +29,13 @@ def candidates(work: Map, target: Target) -> list[Config]:
 
 
 def tasks(work: Map, config: Config, target: Target) -> int:
-    return work.batch * -(-work.channels // target.lanes)
+    return work.batch * ceil_div(work.channels, target.lanes)
 
 
-def build(work: Map, config: Config, target: Target, symbol: str) -> Any:
+def build(work: Map, config: Config, target: Target, symbol: str) -> Kernel:
     """The kernel. Arguments: input, operands of the steps, output."""
     lanes = target.lanes
-    blocks = -(-work.channels // lanes)
+    blocks = ceil_div(work.channels, lanes)
     whole = work.batch * blocks * work.pixels * lanes
     builder = KernelBuilder(symbol)
     source = builder.pointer("input", whole, target.vector_bytes)

@@ -1,18 +1,19 @@
-"""Mean over the whole image. Matches: GlobalPool workloads. One task is one channel block, summed in four partial sums."""
+"""Mean over the whole image. Matches: GlobalPool workloads. One task is one channel block, summed in four
+partial sums.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from tvm import tirx
 
 from ...target import Target
 from .. import epilogue
-from ..builder import KernelBuilder, const, load
+from ..builder import Kernel, KernelBuilder, const, load
 from ..object import tvm_target
 from ..operands import Operands
-from ..workload import GlobalPool
+from ..workload import GlobalPool, ceil_div
 
 _SUMS = 4
 
@@ -30,13 +31,13 @@ def candidates(work: GlobalPool, target: Target) -> list[Config]:
 
 
 def tasks(work: GlobalPool, config: Config, target: Target) -> int:
-    return work.batch * -(-work.channels // target.lanes)
+    return work.batch * ceil_div(work.channels, target.lanes)
 
 
-def build(work: GlobalPool, config: Config, target: Target, symbol: str) -> Any:
+def build(work: GlobalPool, config: Config, target: Target, symbol: str) -> Kernel:
     """The kernel. Arguments: input, operands of the epilogue, output."""
     lanes = target.lanes
-    blocks = -(-work.channels // lanes)
+    blocks = ceil_div(work.channels, lanes)
     builder = KernelBuilder(symbol)
     source = builder.pointer("input", work.batch * blocks * work.pixels * lanes, target.vector_bytes)
     operands = Operands(builder, work.epilogue, work.batch, blocks, work.batch * blocks * lanes, lanes)

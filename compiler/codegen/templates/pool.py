@@ -1,24 +1,24 @@
 """Max and average pooling.
 
-Matches: Pool workloads. Layouts: input and output `[N][C/x][H][W][x]`. Parameter: output columns held in registers. One task
-is one row of one channel block. Averages divide by the taps inside the image, or by the whole window (`count_pad`).
+Matches: Pool workloads. Layouts: input and output `[N][C/x][H][W][x]`. Parameter: output columns held in
+registers. One task is one row of one channel block. Averages divide by the taps inside the image, or by the
+whole window (`count_pad`).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from tvm import tirx
 
 from ...target import Target
 from .. import epilogue
-from ..builder import Expr, KernelBuilder, broadcast, const, load
+from ..builder import Expr, Kernel, KernelBuilder, broadcast, const, load
 from ..object import tvm_target
 from ..operands import Operands
 from ..segments import Segment, segments, tap_rows
-from ..workload import Pool
+from ..workload import Pool, ceil_div
 
 _LOWEST = float(np.finfo(np.float32).min)
 
@@ -38,16 +38,18 @@ def candidates(work: Pool, target: Target) -> list[Config]:
 
 
 def tasks(work: Pool, config: Config, target: Target) -> int:
-    return work.batch * -(-work.channels // target.lanes) * work.out_size[0]
+    return work.batch * ceil_div(work.channels, target.lanes) * work.out_size[0]
 
 
-def build(work: Pool, config: Config, target: Target, symbol: str) -> Any:
+def build(work: Pool, config: Config, target: Target, symbol: str) -> Kernel:
     """The kernel. Arguments: input, operands of the epilogue, output."""
     lanes, window = target.lanes, work.window
-    blocks = -(-work.channels // lanes)
+    blocks = ceil_div(work.channels, lanes)
     rows, columns = work.out_size
     builder = KernelBuilder(symbol)
-    source = builder.pointer("input", work.batch * blocks * work.height * work.width * lanes, target.vector_bytes)
+    source = builder.pointer(
+        "input", work.batch * blocks * work.height * work.width * lanes, target.vector_bytes
+    )
     whole = work.batch * blocks * rows * columns * lanes
     operands = Operands(builder, work.epilogue, work.batch, blocks, whole, lanes)
     output = builder.pointer("output", whole, target.vector_bytes)
@@ -76,7 +78,9 @@ def build(work: Pool, config: Config, target: Target, symbol: str) -> Any:
             if average:
                 inside = window.kernel[1] if work.count_pad else sum(segment.inside[pixel])
                 height = window.kernel[0] if work.count_pad else tap_last - tap_first
-                value = value * broadcast(tirx.const(1.0, "float32") / tirx.Cast("float32", _int(height * inside)), lanes)
+                value = value * broadcast(
+                    tirx.const(1.0, "float32") / tirx.Cast("float32", _int(height * inside)), lanes
+                )
             position = base + pixel * lanes
             fetch = operands.at(position, block, image_block)
             builder.store(output, position, epilogue.apply(value, work.epilogue, fetch), lanes)

@@ -1,20 +1,19 @@
 """Between row-major NCHW and channel blocks.
 
-Matches: Relayout workloads. One task is one channel block of one image. Lanes beyond the last channel are zero when written and
-dropped when read.
+Matches: Relayout workloads. One task is one channel block of one image. Lanes beyond the last channel are
+zero when written and dropped when read.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from tvm import tirx
 
 from ...target import Target
-from ..builder import Expr, KernelBuilder, const, load
+from ..builder import Expr, Kernel, KernelBuilder, const, load
 from ..object import tvm_target
-from ..workload import Relayout
+from ..workload import Relayout, ceil_div
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,13 +29,13 @@ def candidates(work: Relayout, target: Target) -> list[Config]:
 
 
 def tasks(work: Relayout, config: Config, target: Target) -> int:
-    return work.batch * -(-work.channels // target.lanes)
+    return work.batch * ceil_div(work.channels, target.lanes)
 
 
-def build(work: Relayout, config: Config, target: Target, symbol: str) -> Any:
+def build(work: Relayout, config: Config, target: Target, symbol: str) -> Kernel:
     """The kernel. Arguments: input, output."""
     lanes = target.lanes
-    blocks = -(-work.channels // lanes)
+    blocks = ceil_div(work.channels, lanes)
     plain_size = work.batch * work.channels * work.pixels
     blocked_size = work.batch * blocks * work.pixels * lanes
     plain_align = 4 if work.unaligned else target.vector_bytes

@@ -1,18 +1,19 @@
-"""Nearest-neighbour enlargement by whole factors. Matches: Upsample workloads. One task is one input row of one block."""
+"""Nearest-neighbour enlargement by whole factors. Matches: Upsample workloads. One task is one input row of
+one block.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from tvm import tirx
 
 from ...target import Target
 from .. import epilogue
-from ..builder import KernelBuilder, load
+from ..builder import Kernel, KernelBuilder, load
 from ..object import tvm_target
 from ..operands import Operands
-from ..workload import Upsample
+from ..workload import Upsample, ceil_div
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,13 +29,13 @@ def candidates(work: Upsample, target: Target) -> list[Config]:
 
 
 def tasks(work: Upsample, config: Config, target: Target) -> int:
-    return work.batch * -(-work.channels // target.lanes) * work.height
+    return work.batch * ceil_div(work.channels, target.lanes) * work.height
 
 
-def build(work: Upsample, config: Config, target: Target, symbol: str) -> Any:
+def build(work: Upsample, config: Config, target: Target, symbol: str) -> Kernel:
     """The kernel. Arguments: input, operands of the epilogue, output."""
     lanes = target.lanes
-    blocks = -(-work.channels // lanes)
+    blocks = ceil_div(work.channels, lanes)
     rows, columns = work.factors
     pixels = work.batch * blocks * work.height * work.width
     builder = KernelBuilder(symbol)
