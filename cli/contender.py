@@ -45,7 +45,7 @@ def random_feeds(inputs: Mapping[str, tuple[tuple[int, ...], str]], seed: int) -
 
 
 def save_arrays(path: Path, arrays: Arrays) -> None:
-    """Arrays by name as .npz. numpy's `savez` takes names as keyword arguments, where `file` is taken already."""
+    """Arrays as .npz under any name: numpy's `savez` takes keywords, where `file` has a meaning already."""
     with zipfile.ZipFile(path, "w") as archive:
         for name, array in arrays.items():
             with archive.open(f"{name}.npy", "w", force_zip64=True) as file:

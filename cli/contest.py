@@ -234,7 +234,7 @@ def _outputs(child: _Child, path: Path) -> dict[str, npt.NDArray[Any]]:
 def relative_error(found: Mapping[str, npt.NDArray[Any]], reference: Mapping[str, npt.NDArray[Any]]) -> float:
     """Largest |difference| over the largest |value| of each output; the worst output counts.
 
-    Raises CommandError if names or shapes differ.
+    Raises CommandError if names or shapes differ, or where one has NaN or infinity and the other has not the same.
     """
     worst = 0.0
     for name, wanted in reference.items():
@@ -243,7 +243,15 @@ def relative_error(found: Mapping[str, npt.NDArray[Any]], reference: Mapping[str
             raise CommandError(
                 f"output {name!r}: shape {None if got is None else got.shape}, not {wanted.shape}"
             )
-        difference = np.abs(got.astype(np.float64) - wanted.astype(np.float64)).max(initial=0.0)
-        scale = float(np.abs(wanted.astype(np.float64)).max(initial=0.0)) or 1.0
-        worst = max(worst, float(difference) / scale)
+        got, wanted = got.astype(np.float64), wanted.astype(np.float64)
+        plain = np.isfinite(wanted)
+        if (
+            not np.array_equal(got[~plain], wanted[~plain], equal_nan=True)
+            or not np.isfinite(got[plain]).all()
+        ):
+            raise CommandError(
+                f"output {name!r}: NaN or infinity where the reference has none, or the reverse"
+            )
+        scale = float(np.abs(wanted[plain]).max(initial=0.0)) or 1.0
+        worst = max(worst, float(np.abs(got[plain] - wanted[plain]).max(initial=0.0)) / scale)
     return worst

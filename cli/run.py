@@ -141,7 +141,8 @@ def _classify(model: Model, path: Path, target: Path | None, threshold: float | 
 
 def _softmax(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     powers: npt.NDArray[np.float64] = np.exp(values - values.max())
-    return powers / powers.sum()
+    powers /= powers.sum()
+    return powers
 
 
 _SCORES: dict[str, Callable[[npt.NDArray[np.float64]], npt.NDArray[np.float64]]] = {
