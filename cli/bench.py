@@ -18,6 +18,8 @@ from sanderling.cli.console import Progress, print_json, size, table
 from sanderling.cli.errors import CommandError
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
+
     from sanderling.cli.contest import Limits, Result
 
 EXAMPLES = """\
@@ -92,11 +94,20 @@ def _measure(
 ) -> Sequence[Result]:
     from sanderling.cli.contest import Entry, measure
 
-    entries = [
-        Entry("native", "native", package, args.variant),
-        *(Entry(name, name, package) for name in args.peers),
-    ]
-    return measure(entries, threads, limits, seed=args.seed, progress=progress)
+    entries = [Entry("native", "native", package, args.variant)]
+    entries += [Entry(name, name, package) for name in args.peers]
+    return measure(entries, threads, limits, package_inputs(package, args.seed), progress=progress)
+
+
+def package_inputs(path: Path, seed: int = 0) -> dict[str, npt.NDArray[Any]]:
+    """Reproducible inputs of the shapes and types that a package wants."""
+    from sanderling.compiler.graph import TensorType
+    from sanderling.compiler.reference import make_inputs
+    from sanderling.runtime.package import Package
+
+    with Package(path) as package:
+        specs = package.manifest.inputs
+    return make_inputs({spec.name: TensorType(spec.dtype.name, spec.shape) for spec in specs}, seed=seed)
 
 
 @contextmanager

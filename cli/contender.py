@@ -4,7 +4,7 @@ Each runtime has a process of its own: worker threads of some keep spinning afte
 they once took, and peak memory can only be told per process.
 
 One JSON request a line on stdin, one JSON answer a line on stdout:
-  {"do": "load", "runtime", "path", "variant", "threads", "cpus", "seed", "feeds"}
+  {"do": "load", "runtime", "path", "variant", "threads", "cpus", "feeds"}
                                    → {"load_ms", "first_ms", "version"}
   {"do": "run", "runs", "seconds"} → {"ms": [one per run]}, at least one run, until either limit is reached
   {"do": "save", "path"}           → {"outputs"}: the outputs of the last run as .npz
@@ -30,19 +30,6 @@ import numpy.typing as npt
 Arrays = dict[str, npt.NDArray[Any]]
 Run = Callable[[Arrays], list[npt.NDArray[Any]]]
 
-_ONNX_DTYPES = {"float": "float32", "double": "float64", "float16": "float16", "bool": "bool"}
-
-
-def random_feeds(inputs: Mapping[str, tuple[tuple[int, ...], str]], seed: int) -> Arrays:
-    """Reproducible inputs: standard normal values, small non-negative integers."""
-    rng = np.random.default_rng(seed)
-    feeds: Arrays = {}
-    for name, (shape, dtype) in inputs.items():
-        kind = np.dtype(dtype)
-        values = rng.standard_normal(shape) if kind.kind == "f" else rng.integers(0, 2, shape)
-        feeds[name] = np.asarray(values, dtype=kind)
-    return feeds
-
 
 def save_arrays(path: Path, arrays: Arrays) -> None:
     """Arrays as .npz under any name: numpy's `savez` takes keywords, where `file` has a meaning already."""
@@ -65,13 +52,10 @@ class Contender:
         if request.get("cpus"):
             os.sched_setaffinity(0, request["cpus"])
         started = time.perf_counter()
-        self._run, inputs, self._names, version = RUNTIMES[request["runtime"]](request)
+        self._run, self._names, version = RUNTIMES[request["runtime"]](request)
         loaded = time.perf_counter()
-        if request.get("feeds"):
-            with np.load(request["feeds"]) as stored:
-                self._feeds = {name: stored[name] for name in stored.files}
-        else:
-            self._feeds = random_feeds(inputs, request["seed"])
+        with np.load(request["feeds"]) as stored:
+            self._feeds = {name: stored[name] for name in stored.files}
         ready = time.perf_counter()
         self._outputs = self._run(self._feeds)
         return {
@@ -103,7 +87,7 @@ class Contender:
         return {"peak_bytes": int(peak) * 1024}
 
 
-Loaded = tuple[Run, dict[str, tuple[tuple[int, ...], str]], list[str], str]
+Loaded = tuple[Run, list[str], str]  # with the names of the outputs and the runtime's version
 
 
 def _load_native(request: Mapping[str, Any]) -> Loaded:
@@ -112,9 +96,8 @@ def _load_native(request: Mapping[str, Any]) -> Loaded:
     model = sanderling.load(
         request["path"], backend="native", threads=request["threads"], variant=request.get("variant")
     )
-    inputs = {spec.name: (spec.shape, spec.dtype.name) for spec in model.inputs}
     names = [spec.name for spec in model.outputs]
-    return model.run, inputs, names, sanderling.__version__
+    return model.run, names, sanderling.__version__
 
 
 def _load_onnxruntime(request: Mapping[str, Any]) -> Loaded:
@@ -129,15 +112,8 @@ def _load_onnxruntime(request: Mapping[str, Any]) -> Loaded:
         with zipfile.ZipFile(path) as package:
             model = package.read("model.onnx")
     session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-    inputs = {value.name: (tuple(value.shape), _numpy_name(value.type)) for value in session.get_inputs()}
     names = [value.name for value in session.get_outputs()]
-    return lambda feeds: session.run(None, feeds), inputs, names, onnxruntime.__version__
-
-
-def _numpy_name(onnx_type: str) -> str:
-    """`tensor(float)` → `float32`."""
-    inner = onnx_type.removeprefix("tensor(").removesuffix(")")
-    return _ONNX_DTYPES.get(inner, inner)
+    return lambda feeds: session.run(None, feeds), names, onnxruntime.__version__
 
 
 RUNTIMES: dict[str, Callable[[Mapping[str, Any]], Loaded]] = {

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import subprocess
 import sys
@@ -23,6 +24,7 @@ import numpy.typing as npt
 from sanderling.cli.contender import save_arrays
 from sanderling.cli.errors import CommandError
 from sanderling.cli.statistics import Latency
+from sanderling.compiler.reference import largest_error
 
 PAUSE_SECONDS = 0.05  # worker threads of the last one may still spin
 TURN_SECONDS = 0.25
@@ -137,20 +139,17 @@ def measure(
     entries: Sequence[Entry],
     threads: int,
     limits: Limits,
+    feeds: Mapping[str, npt.NDArray[Any]],
     *,
-    feeds: Mapping[str, npt.NDArray[Any]] | None = None,
-    seed: int = 0,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> list[Result]:
-    """Run all entries in turns and check every entry's outputs against the last one's, the reference.
+    """Run all entries on `feeds` in turns, and check all outputs against the last entry's, the reference.
 
     Raises CommandError if an entry fails; its message names it.
     """
     with tempfile.TemporaryDirectory(prefix="sanderling-bench-") as folder, _children(entries) as children:
-        feeds_path = None
-        if feeds is not None:
-            feeds_path = str(Path(folder) / "feeds.npz")
-            save_arrays(Path(feeds_path), dict(feeds))
+        feeds_path = Path(folder) / "feeds.npz"
+        save_arrays(feeds_path, dict(feeds))
         loaded = [
             child.ask(
                 "load",
@@ -159,8 +158,7 @@ def measure(
                 variant=child.entry.variant,
                 threads=threads,
                 cpus=_cpus(threads),
-                seed=seed,
-                feeds=feeds_path,
+                feeds=str(feeds_path),
             )
             for child in children
         ]
@@ -232,26 +230,20 @@ def _outputs(child: _Child, path: Path) -> dict[str, npt.NDArray[Any]]:
 
 
 def relative_error(found: Mapping[str, npt.NDArray[Any]], reference: Mapping[str, npt.NDArray[Any]]) -> float:
-    """Largest |difference| over the largest |value| of each output; the worst output counts.
+    """The worst output's largest |difference| over its largest |value|.
 
-    Raises CommandError if names or shapes differ, or where one has NaN or infinity and the other has not the same.
+    Raises CommandError if names or shapes differ, or where NaN or infinity stands in only one of them.
     """
     worst = 0.0
     for name, wanted in reference.items():
         got = found.get(name)
         if got is None or got.shape != wanted.shape:
-            raise CommandError(
-                f"output {name!r}: shape {None if got is None else got.shape}, not {wanted.shape}"
-            )
-        got, wanted = got.astype(np.float64), wanted.astype(np.float64)
-        plain = np.isfinite(wanted)
-        if (
-            not np.array_equal(got[~plain], wanted[~plain], equal_nan=True)
-            or not np.isfinite(got[plain]).all()
-        ):
+            shape = None if got is None else got.shape
+            raise CommandError(f"output {name!r}: shape {shape}, not {wanted.shape}")
+        error = largest_error(got, wanted)
+        if math.isinf(error):
             raise CommandError(
                 f"output {name!r}: NaN or infinity where the reference has none, or the reverse"
             )
-        scale = float(np.abs(wanted[plain]).max(initial=0.0)) or 1.0
-        worst = max(worst, float(np.abs(got[plain] - wanted[plain]).max(initial=0.0)) / scale)
+        worst = max(worst, error)
     return worst
