@@ -1,0 +1,77 @@
+// Threads that share the tasks of one call at a time.
+//
+// The caller takes part, so a pool of one thread has no worker, and a run never waits for a worker that has not woken up:
+// workers join a job while it is open and the caller waits only for those that joined. Chunks are handed out by an atomic
+// counter, so uneven cores finish together. Between the jobs of a run, workers spin for some microseconds before they
+// park; when nobody runs, they park at once.
+#ifndef SANDERLING_OS_POOL_H_
+#define SANDERLING_OS_POOL_H_
+
+#include <pthread.h>
+
+#include "core/executor.h"
+#include "core/memory.h"
+
+namespace sanderling {
+
+class Pool : public Shared {
+ public:
+  static constexpr int32_t kMaxThreads = 256;
+
+  static Result<Ref<Pool>> create(int32_t threads);  // counting the caller
+
+  Pool() = default;
+  Pool(const Pool&) = delete;
+  Pool& operator=(const Pool&) = delete;
+  ~Pool();
+
+  uint32_t threads() const { return started_ + 1; }
+
+  // Takes the pool for a run of several jobs; false if another run has it (that run's caller then works alone).
+  bool begin();
+  void end();
+
+  // One job: between begin() and end() only.
+  void run(uint32_t tasks, uint32_t grain, Parallel::Body body, void* context);
+
+ private:
+  struct Worker {
+    Pool* pool;
+    uint32_t number;  // 1 and up; the caller is 0
+    pthread_t thread;
+  };
+
+  // The gate is one word: epoch (16 bits) · open (1 bit) · workers inside (15 bits). Workers enter by compare-and-swap
+  // while it is open. They read the job only when inside, and the caller changes it only when it is closed and empty.
+  static constexpr uint32_t kOpen = 1U << 15;
+  static constexpr uint32_t kInside = kOpen - 1;
+  static constexpr uint32_t kEpoch = 1U << 16;
+
+  static void* main(void* worker);
+  void serve(uint32_t number);
+  bool is_open(uint32_t gate, uint32_t seen) const;
+  uint32_t wait_for_job(uint32_t seen);
+  void take_chunks(uint32_t thread);
+  void leave();
+  void close_and_wait();
+
+  // Written by the caller between jobs, read by workers inside the gate.
+  Parallel::Body body_ = nullptr;
+  void* context_ = nullptr;
+  uint32_t tasks_ = 0, chunk_ = 1;
+
+  // Each on its own cache line: written by everybody.
+  alignas(64) std::atomic<uint64_t> next_{0};  // the first task that nobody has taken
+  alignas(64) std::atomic<uint32_t> gate_{0};
+  std::atomic<uint32_t> parked_{0};   // workers that may be asleep on gate_
+  std::atomic<uint32_t> waiting_{0};  // 1: the caller may be asleep on it until the gate is empty
+  std::atomic<bool> running_{false};  // between begin() and end()
+  std::atomic<bool> stop_{false};
+  Array<Worker> workers_;
+  uint32_t started_ = 0;  // the first so many workers have a thread
+  pid_t process_ = 0;     // a forked child has this memory, but not the threads
+};
+
+}  // namespace sanderling
+
+#endif  // SANDERLING_OS_POOL_H_
