@@ -84,14 +84,14 @@ ctest: setup
 .PHONY: ctest-sanitized
 ctest-sanitized: setup
 	@cmake -S . -B build/sanitized -G Ninja -DCMAKE_BUILD_TYPE=Debug -DSANDERLING_SANITIZE=ON \
-	  -DSANDERLING_BUILD_TESTS=ON -DSANDERLING_BUILD_PYTHON=OFF >build/logs/sanitized.log
+	  -DSANDERLING_TESTS=ON -DSANDERLING_PYTHON=OFF >build/logs/sanitized.log
 	@cmake --build build/sanitized -j $(JOBS)
 	@ctest --test-dir build/sanitized --output-on-failure --no-tests=error
 
 .PHONY: fuzz
 fuzz: setup $(STAMPS)/fuzz-system
 	@cmake -S . -B build/fuzz -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo -DCMAKE_CXX_COMPILER=clang++ \
-	  -DSANDERLING_BUILD_FUZZERS=ON -DSANDERLING_BUILD_PYTHON=OFF >build/logs/fuzz.log
+	  -DSANDERLING_FUZZ=ON -DSANDERLING_PYTHON=OFF >build/logs/fuzz.log
 	@cmake --build build/fuzz -j $(JOBS)
 	@for fuzzer in build/fuzz/fuzz_*; do \
 	  [ -x $$fuzzer ] && [ -f $$fuzzer ] || continue; \
