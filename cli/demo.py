@@ -132,7 +132,7 @@ def _write_video(path: Path, frames: Sequence[Frame], progress: Progress) -> Non
 def _open_video(path: Path, rate: float, width: int, height: int) -> Any:
     import cv2
 
-    # FFmpeg's note that it stores VP8 under another tag than asked for would stand in the middle of our lines.
+    # FFmpeg's note that it stores VP8 under another tag than asked for would stand between our lines.
     sys.stderr.flush()
     standard_error = os.dup(2)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)

@@ -74,7 +74,7 @@ class Show:
 
 
 def matches(scene: Scene, detections: Sequence[Detection]) -> list[Detection]:
-    """The best box of each bird that was found: the right name, overlapping by half, each box counted once."""
+    """The best box of each bird found: the right name, overlapping by half, each box counted once."""
     free = list(detections)
     found = []
     for box, label in zip(scene.boxes, scene.labels, strict=True):
