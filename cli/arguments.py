@@ -8,29 +8,6 @@ from __future__ import annotations
 import argparse
 import math
 import re
-from dataclasses import dataclass
-
-_DTYPES = ("float32", "float16", "float64", "int8", "uint8", "int16", "uint16", "int32", "int64", "bool")
-
-
-@dataclass(frozen=True, slots=True)
-class InputShape:
-    """A model input as the command line gives it: `name:1x3x320x320:float32`, the type being optional."""
-
-    name: str
-    shape: tuple[int, ...]
-    dtype: str | None
-
-
-def input_shape(text: str) -> InputShape:
-    """`name:1x3x320x320[:float32]`. The name itself may have colons, as TensorFlow's do."""
-    dtype = None
-    if (head := text.rpartition(":"))[2] in _DTYPES:
-        text, _, dtype = head
-    name, _, dims = text.rpartition(":")
-    if not name or not re.fullmatch(r"[1-9]\d{0,8}(x[1-9]\d{0,8})*", dims):
-        raise argparse.ArgumentTypeError(f"{text!r} is not NAME:1x3x320x320 or NAME:1x3x320x320:float32")
-    return InputShape(name, tuple(int(dim) for dim in dims.split("x")), dtype)
 
 
 def positive_int(text: str) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from sanderling.cli.arguments import input_shape, positive_float, positive_int
+from sanderling.cli.arguments import positive_float, positive_int
 from sanderling.cli.console import Progress, print_json
 from sanderling.cli.errors import CommandError
 
@@ -31,7 +31,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--input",
         action="append",
-        type=input_shape,
         metavar="NAME:SHAPE[:TYPE]",
         help="fix an open dimension, for example image:1x3x320x320:float32",
     )
@@ -69,13 +68,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(args: argparse.Namespace) -> int:
     from sanderling import compiler
+    from sanderling.compiler.frontends import InputSpec
 
     with Progress() as progress:
         report = compiler.compile(
             args.model,
             output=args.output,
             target=args.target or ["host"],
-            inputs={shape.name: shape.shape for shape in args.input or ()} or None,
+            inputs=dict(InputSpec.parse(text) for text in args.input or ()),
             tune=args.tune,
             database=args.database,
             threads=args.threads,

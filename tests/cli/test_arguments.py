@@ -9,41 +9,6 @@ import pytest
 from sanderling.cli import arguments
 
 
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("image:1x3x320x320:float32", ("image", (1, 3, 320, 320), "float32")),
-        ("image:1x3x320x320", ("image", (1, 3, 320, 320), None)),
-        ("serving_default_x:0:1x8:int64", ("serving_default_x:0", (1, 8), "int64")),
-        ("x:7", ("x", (7,), None)),
-    ],
-)
-def test_input_shape(text: str, expected: tuple[str, tuple[int, ...], str | None]) -> None:
-    found = arguments.input_shape(text)
-    assert (found.name, found.shape, found.dtype) == expected
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        "x",
-        "x:",
-        ":1x3",
-        "x:0x3",
-        "x:1x-3",
-        "x:1x3:complex64",
-        "x:1,3",
-        "x:9999999999",
-        "x:1x",
-        "x:float32",
-    ],
-)
-def test_input_shape_refuses(text: str) -> None:
-    with pytest.raises(argparse.ArgumentTypeError, match="NAME:1x3x320x320"):
-        arguments.input_shape(text)
-
-
 @pytest.mark.parametrize(("text", "expected"), [("1", (1,)), ("1,2,4", (1, 2, 4))])
 def test_thread_counts(text: str, expected: tuple[int, ...]) -> None:
     assert arguments.thread_counts(text) == expected
