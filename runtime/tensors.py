@@ -33,8 +33,8 @@ class TensorSpec:
 def as_input(value: object, spec: TensorSpec) -> Array:
     """`value` as a C-contiguous array of exactly the type and shape in `spec`; copied only if not contiguous.
 
-    Takes numpy arrays and whatever speaks DLPack and lies in CPU memory. Raises InputError for all else: nothing
-    is cast or reshaped in silence.
+    Takes numpy arrays and whatever speaks DLPack and lies in CPU memory. Raises InputError for all else:
+    nothing is cast or reshaped in silence.
     """
     if type(value) is np.ndarray and value.dtype == spec.dtype and value.shape == spec.shape:
         return value if value.flags.c_contiguous else value.copy(order="C")
