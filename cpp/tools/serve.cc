@@ -5,12 +5,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
 #include <map>
 #include <optional>
-#include <sstream>
 
 #include "handles.h"
 #include "statistics.h"
@@ -110,6 +110,16 @@ uint64_t parse_count(const std::string& text, uint64_t most, const char* what) {
   return value;
 }
 
+std::vector<std::string> split(const std::string& line) {
+  std::vector<std::string> words;
+  for (size_t at = line.find_first_not_of(' '); at != std::string::npos; at = line.find_first_not_of(' ', at)) {
+    const size_t end = std::min(line.find(' ', at), line.size());
+    words.push_back(line.substr(at, end - at));
+    at = end;
+  }
+  return words;
+}
+
 class Server {
  public:
   explicit Server(int threads) : reader_(STDIN_FILENO) {
@@ -134,11 +144,10 @@ class Server {
  private:
   // False after `quit`.
   bool obey(const std::string& line) {
-    std::istringstream words(line);
-    std::string command;
-    std::vector<std::string> arguments;
-    words >> command;
-    for (std::string word; words >> word;) arguments.push_back(word);
+    std::vector<std::string> arguments = split(line);
+    if (arguments.empty()) throw Failure("an empty line");
+    const std::string command = arguments[0];
+    arguments.erase(arguments.begin());
     const auto wants = [&](size_t least, size_t most) {
       if (arguments.size() < least || arguments.size() > most) {
         throw Failure(command + ": wrong number of arguments (docs/serve-protocol.md)");
