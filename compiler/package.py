@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from sanderling import __version__
 from sanderling.runtime.plan import Blob, Pipeline
 
 from .archive import write_archive
@@ -123,15 +124,20 @@ def raw_bytes(array: npt.NDArray[Any]) -> bytes:
     return array.astype(array.dtype.newbyteorder("<"), order="C", copy=False).tobytes()
 
 
+def check_identity(name: str, version: str) -> None:
+    """Raise CompileError unless a package may have this model name and version."""
+    if not _NAME.fullmatch(name):
+        raise CompileError(f"model name {name!r}: 1 to 64 of A–Z a–z 0–9 . _ - are allowed")
+    if not _VERSION.fullmatch(version):
+        raise CompileError(f"version {version!r} is no semantic version such as 1.0.0")
+
+
 def write_package(path: str | Path, package: Package) -> None:
     """Write the file, whole or not at all. The same package always gives the same bytes.
 
     Raises CompileError for a bad name or version, OSError if the file cannot be written.
     """
-    if not _NAME.fullmatch(package.name):
-        raise CompileError(f"model name {package.name!r}: 1 to 64 of A–Z a–z 0–9 . _ - are allowed")
-    if not _VERSION.fullmatch(package.version):
-        raise CompileError(f"version {package.version!r} is no semantic version such as 1.0.0")
+    check_identity(package.name, package.version)
     entries = package_entries(package)
     manifest = _manifest(package, entries)
     if len(manifest) > _MANIFEST_LIMIT:
@@ -159,7 +165,7 @@ def _manifest(package: Package, entries: Mapping[str, bytes]) -> bytes:
         "format": 1,
         "name": package.name,
         "version": package.version,
-        "created_by": "sanderling 0.1.0",
+        "created_by": f"sanderling {__version__}",
         "inputs": _tensors(package.inputs),
         "outputs": _tensors(package.outputs),
         "pipeline": package.pipeline,
@@ -173,7 +179,7 @@ def _manifest(package: Package, entries: Mapping[str, bytes]) -> bytes:
             for name, data in entries.items()
         },
     }
-    return json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False).encode() + b"\n"
+    return json.dumps(document, ensure_ascii=False, allow_nan=False).encode() + b"\n"
 
 
 def _tensors(types: Mapping[str, TensorType]) -> list[dict[str, Any]]:

@@ -82,7 +82,7 @@ class Reference:
             )
         except Exception as error:  # its classes share no other base
             raise CompileError(f"ONNX Runtime, the reference, cannot load the model: {error}") from error
-        self.version: str = onnxruntime.__version__
+        self.title = f"ONNX Runtime {onnxruntime.__version__}"
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """Outputs by name. Raises CompileError if ONNX Runtime fails."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from statistics import median
 from typing import Any
 
 _SLOWEST = 10  # nodes that the table shows
@@ -23,23 +22,28 @@ class NodeTime:
 
 @dataclass(frozen=True, slots=True)
 class Latency:
-    """Runs of the package and of the reference, taken in turns."""
+    """Milliseconds of a run of the package and of the reference, `runs` of each in every one of `turns`."""
 
-    native: tuple[float, ...]
-    reference: tuple[float, ...]
+    native_min: float
+    native_median: float
+    reference_min: float
+    reference_median: float
+    turns: int
+    runs: int
 
     @property
     def ratio(self) -> float:
         """Median of the package ÷ median of the reference: below one is faster."""
-        return median(self.native) / median(self.reference)
+        return self.native_median / self.reference_median
 
     def to_json(self) -> dict[str, Any]:
-        rows = {"native": self.native, "reference": self.reference}
-        times = {
-            name: {"min": _digits(min(runs)), "median": _digits(median(runs)), "runs": len(runs)}
-            for name, runs in rows.items()
+        return {
+            "native": {"min": _digits(self.native_min), "median": _digits(self.native_median)},
+            "reference": {"min": _digits(self.reference_min), "median": _digits(self.reference_median)},
+            "ratio": _digits(self.ratio),
+            "turns": self.turns,
+            "runs_per_turn": self.runs,
         }
-        return {**times, "ratio": _digits(self.ratio)}
 
 
 @dataclass(frozen=True)
@@ -176,11 +180,9 @@ def _target_lines(name: str, target: TargetReport, report: Report) -> Iterator[s
 
 
 def _latency_line(latency: Latency, report: Report) -> str:
-    ours, theirs = (
-        f"{median(runs):.3f} ms ({min(runs):.3f})" for runs in (latency.native, latency.reference)
-    )
     return (
-        f"median (lowest): {ours}; {report.reference}: {theirs}; "
+        f"median (lowest): {latency.native_median:.3f} ms ({latency.native_min:.3f}); {report.reference}: "
+        f"{latency.reference_median:.3f} ms ({latency.reference_min:.3f}); "
         f"ratio {latency.ratio:.2f}, threads {report.threads}"
     )
 

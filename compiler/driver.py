@@ -1,0 +1,380 @@
+"""`compile`: a model file in, one package out. Stages run in order; each is a module of its own."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+from sanderling.runtime.plan import Pipeline
+
+from .database import Database, default_paths
+from .errors import CompileError, UnsupportedError
+from .graph import Array, Graph, TensorType
+from .lineage import describe_source, machine_name
+from .measure import race, run_once, runs_here, time_calls
+from .package import Package, Variant, make_variant, write_package
+from .pipeline import check_pipeline
+from .program import Program
+from .reference import Reference, largest_error, make_inputs
+from .report import NodeTime, Report, TargetReport
+from .request import Request, Tune, make_request
+from .target import Target
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+    from .frontends import InputSpec, OnnxModel
+
+Progress = Callable[[str, int, int], None]
+"""Called with a stage's name, what is done and how much there is (0 where that is not known)."""
+
+
+class NotNativeError(CompileError):
+    """Nodes that have no native kernel on a target."""
+
+    def __init__(self, nodes: Sequence[UnsupportedError]) -> None:
+        super().__init__("; ".join(map(str, nodes)))
+        self.nodes = tuple(nodes)
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """How kernels are chosen. `measure` gives the seconds of a Program's calls; None: the target is elsewhere."""
+
+    mode: Tune
+    database: Database
+    measure: Callable[[Program], Sequence[float]] | None
+
+
+Generate = Callable[[Graph, Target, Tuning], Program]
+
+
+def generate_native(graph: Graph, target: Target, tuning: Tuning) -> Program:
+    """Code generation with TVM. Raises NotNativeError naming every node that nothing can compile."""
+    from .codegen import generate, unsupported_nodes
+    from .codegen.tuning import Tuner
+
+    if unsupported := unsupported_nodes(graph, target):
+        raise NotNativeError(unsupported)
+    return generate(graph, target, Tuner(target, tuning.mode, tuning.database, tuning.measure))
+
+
+def compile(  # noqa: A001 - the name that everybody expects
+    model: str | Path | bytes | ModelProto,
+    *,
+    output: str | Path,
+    target: str | Sequence[str] = "host",
+    inputs: Mapping[str, InputSpec | Sequence[int]] | None = None,
+    tune: Tune = "quick",
+    database: str | Path | None = None,
+    threads: int = 1,
+    pipeline: Mapping[str, Any] | str | Path | None = None,
+    labels: Sequence[str] | None = None,
+    name: str | None = None,
+    version: str = "1.0.0",
+    budget_ms: float | None = None,
+    max_error: float = 1e-4,
+    verify: bool = True,
+    progress: Progress | None = None,
+    generate: Generate = generate_native,
+) -> Report:
+    """Compile an ONNX model for one or more targets into one package, which is written whole or not at all.
+
+    A node without a native kernel leaves the package with the ONNX form only; the report names node and
+    reason. Targets that this machine cannot run are compiled, but neither verified nor measured; it says so, too.
+
+    Args:
+        model: path, bytes or message.
+        output: the package to write.
+        target: names or aliases of targets; ``host`` is this machine.
+        inputs: shapes for inputs that have open dimensions.
+        tune: how much to measure where the database knows nothing.
+        database: the tuning database to read and to add to; default: the user's own.
+        threads: that measured runs use.
+        pipeline: what `Model.detect` does (`docs/package-format.md`, section 5): the document, or a JSON file.
+        labels: class names.
+        name: of the model; default: the file's.
+        version: of the model, a semantic version.
+        budget_ms: limit on the median run on every target.
+        max_error: limit on the largest difference to ONNX Runtime, relative to its largest output.
+        verify: compare with ONNX Runtime, keep a self-test in the package, and measure.
+        progress: called as the work goes on.
+        generate: code generation.
+
+    Raises:
+        ModelError: the model is wrong.
+        CompileError: it cannot be compiled as asked, differs from ONNX Runtime, or is too slow.
+        OSError: a file cannot be read or written.
+    """
+    request = make_request(
+        model, output=output, target=target, tune=tune, threads=threads, pipeline=pipeline, labels=labels,
+        name=name, version=version, budget_ms=budget_ms, max_error=max_error, verify=verify,
+    )  # fmt: skip
+    stages = _Stages(progress or (lambda *_: None))
+    source = _read(request, model, inputs or {}, stages)
+    tuned = Database.open(*default_paths()[:-1], Path(database)) if database is not None else Database.open()
+    context = _Context(request, generate, tuned, stages)
+    built = [_build(context, source, target) for target in request.targets]
+    package = replace(
+        source.package,
+        variants=tuple(item.variant for item in built if item.variant is not None),
+        unsupported=_unsupported_rows(built),
+    )
+    reports = _verified(context, package, source.truth, built)
+    _check_budget(request.budget_ms, reports)
+    report = Report(
+        name=request.name,
+        version=request.version,
+        package=str(request.output),
+        threads=request.threads,
+        reference=source.truth.reference.title if source.truth else None,
+        sizes={"source": source.size},
+        targets=reports,
+        unsupported=package.unsupported,
+        stages=dict(stages.seconds),
+        machine=machine_name(),
+    )
+    with stages("write"):
+        write_package(request.output, replace(package, report=report.for_manifest()))
+    return report.with_package_size(request.output.stat().st_size, stages.seconds)
+
+
+@dataclass
+class _Stages:
+    """Seconds per stage, and the caller's progress."""
+
+    progress: Progress
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def __call__(self, stage: str, done: int = 0, total: int = 0) -> Iterator[None]:
+        self.progress(stage, done, total)
+        start = perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[stage] = self.seconds.get(stage, 0.0) + perf_counter() - start
+
+
+@dataclass(frozen=True)
+class _Context:
+    """What every target shares."""
+
+    request: Request
+    generate: Generate
+    database: Database
+    stages: _Stages
+
+
+@dataclass(frozen=True)
+class _Truth:
+    """Inputs, and what the reference makes of them."""
+
+    reference: Reference
+    inputs: Mapping[str, Array]
+    outputs: Mapping[str, Array]
+
+
+@dataclass(frozen=True)
+class _Source:
+    """The model, before any target. `package` has no variants; `graph` is None where `missing` says why."""
+
+    package: Package
+    graph: Graph | None
+    missing: tuple[UnsupportedError, ...]
+    record: Pipeline | None
+    truth: _Truth | None
+    size: int
+
+
+def _read(
+    request: Request,
+    model: str | Path | bytes | ModelProto,
+    shapes: Mapping[str, InputSpec | Sequence[int]],
+    stages: _Stages,
+) -> _Source:
+    from .frontends import InputSpec, load_onnx, portable
+
+    with stages("read the model"):
+        specs = {k: v if isinstance(v, InputSpec) else InputSpec(tuple(v)) for k, v in shapes.items()}
+        loaded = load_onnx(model, inputs=specs)
+        model_onnx = portable(loaded)
+    with stages("simplify the graph"):
+        graph, missing = _simplified(loaded)
+    with stages("run the reference"):
+        reference = Reference(model_onnx, threads=request.threads) if request.verify or not graph else None
+        inputs, outputs = _types(loaded, graph, reference)
+        document, record, labels = None, None, request.labels or ()
+        if request.pipeline is not None:
+            document, record, labels = check_pipeline(request.pipeline, inputs, outputs, request.labels)
+        truth = None
+        if reference is not None and request.verify:
+            feeds = make_inputs(inputs, pipeline=document)
+            truth = _Truth(reference, feeds, reference.run(feeds))
+    package = Package(
+        name=request.name,
+        version=request.version,
+        inputs=inputs,
+        outputs=outputs,
+        model_onnx=model_onnx,
+        pipeline=document,
+        labels=labels,
+        lineage=describe_source(loaded),
+        selftest_inputs=truth.inputs if truth else {},
+        selftest_outputs=truth.outputs if truth else {},
+    )
+    return _Source(package, graph, missing, record, truth, _source_size(model, model_onnx))
+
+
+def _source_size(model: object, model_onnx: bytes) -> int:
+    return Path(model).stat().st_size if isinstance(model, str | Path) else len(model_onnx)
+
+
+def _simplified(model: OnnxModel) -> tuple[Graph | None, tuple[UnsupportedError, ...]]:
+    from .importer import to_graph
+    from .passes import run_passes
+
+    try:
+        return run_passes(to_graph(model)), ()
+    except UnsupportedError as error:
+        return None, (error,)
+
+
+def _types(
+    model: OnnxModel, graph: Graph | None, reference: Reference | None
+) -> tuple[dict[str, TensorType], dict[str, TensorType]]:
+    """Types of inputs and outputs. Where there is no graph, a run of the reference shows the outputs'."""
+    if graph is not None:
+        return {n: graph.types[n] for n in graph.inputs}, {n: graph.types[n] for n in graph.outputs}
+    from .onnx_types import static_type
+
+    assert reference is not None
+    inputs = {}
+    for value in model.proto.graph.input:
+        type_ = static_type(value.type, f"input {value.name!r}")
+        assert type_ is not None, "load_onnx fixes all inputs"
+        inputs[value.name] = type_
+    outputs = reference.run(make_inputs(inputs))
+    return inputs, {name: TensorType(array.dtype.name, array.shape) for name, array in outputs.items()}
+
+
+@dataclass(frozen=True)
+class _Built:
+    """One target: a variant, or the nodes that prevent it."""
+
+    target: Target
+    variant: Variant | None
+    report: TargetReport
+    missing: tuple[UnsupportedError, ...] = ()
+
+
+def _build(context: _Context, source: _Source, target: Target) -> _Built:
+    missing = source.missing
+    if source.graph is not None:
+        try:
+            with context.stages(f"compile for {target.name}"):
+                return _native(context, source, source.graph, target)
+        except NotNativeError as error:
+            missing = error.nodes
+        except UnsupportedError as error:
+            missing = (error,)
+    note = f"{len(missing)} node(s) without a native kernel"
+    return _Built(target, None, TargetReport(native=False, note=note), missing)
+
+
+def _native(context: _Context, source: _Source, graph: Graph, target: Target) -> _Built:
+    def measure(program: Program) -> list[float]:
+        return time_calls(program, target, threads=context.request.threads)
+
+    tuning = Tuning(context.request.tune, context.database, measure if runs_here(target) else None)
+    try:
+        program = context.generate(graph, target, tuning)
+    finally:
+        context.database.save()  # what has been measured is kept, whatever happens
+    variant = make_variant(program, target, pipeline=source.record, labels=source.package.labels)
+    report = TargetReport(
+        native=True,
+        sizes={
+            "kernels_bytes": len(variant.kernels),
+            "params_bytes": len(variant.params),
+            "plan_bytes": len(variant.plan),
+            "arena_bytes": variant.row["arena_bytes"],
+            "scratch_bytes": variant.row["scratch_bytes"],
+        },
+        nodes=tuple(NodeTime(call.node, call.kind, call.flops) for call in program.calls),
+    )
+    return _Built(target, variant, report)
+
+
+def _unsupported_rows(built: Sequence[_Built]) -> tuple[dict[str, str], ...]:
+    """Each node once, whatever number of targets lacks it."""
+    errors = {(e.node, e.op, e.reason) for item in built for e in item.missing}
+    return tuple({"node": node, "op": op, "reason": reason} for node, op, reason in sorted(errors))
+
+
+def _verified(
+    context: _Context, package: Package, truth: _Truth | None, built: Sequence[_Built]
+) -> dict[str, TargetReport]:
+    """The reports, with errors and times for every target that runs here."""
+    reports = {item.target.name: item.report for item in built}
+    native = [item.target for item in built if item.variant is not None]
+    for target in native:
+        if not runs_here(target):
+            reports[target.name] = replace(
+                reports[target.name], note="neither verified nor measured: this machine cannot run it"
+            )
+    here = [target for target in native if runs_here(target)]
+    threads = context.request.threads
+    if truth is None or not here:
+        return reports
+    with tempfile.TemporaryDirectory(prefix="sanderling-") as folder:
+        path = Path(folder) / "package.sand"
+        write_package(path, package)
+        for target in here:
+            with context.stages(f"verify {target.name}"):
+                run = run_once(path, target, inputs=truth.inputs, outputs=package.outputs, threads=threads)
+                errors = {
+                    name: largest_error(run.outputs[name], truth.outputs[name]) for name in truth.outputs
+                }
+                _check_errors(target, errors, context.request.max_error, truth.reference.title)
+            reports[target.name] = replace(
+                reports[target.name], errors=errors, first_ms=run.first_ms, peak_bytes=run.peak_bytes
+            )
+        for target in here:
+            with context.stages(f"measure {target.name}"):
+                latency, seconds = race(path, target, truth.reference, truth.inputs, threads=threads)
+                nodes = tuple(
+                    replace(node, ms=1e3 * time)
+                    for node, time in zip(reports[target.name].nodes, seconds, strict=True)
+                )
+            reports[target.name] = replace(reports[target.name], latency=latency, nodes=nodes)
+    return reports
+
+
+def _check_errors(target: Target, errors: Mapping[str, float], limit: float, reference: str) -> None:
+    if max(errors.values(), default=0.0) <= limit:
+        return
+    figures = ", ".join(f"{name} {error:.2e}" for name, error in errors.items())
+    raise CompileError(
+        f"{target.name}: outputs differ from {reference}'s by more than {limit:g} of its largest value: "
+        f"{figures}; nothing was written. A greater error is accepted with --max-error"
+    )
+
+
+def _check_budget(budget_ms: float | None, reports: Mapping[str, TargetReport]) -> None:
+    if budget_ms is None:
+        return
+    for name, report in reports.items():
+        if report.latency is None:
+            raise CompileError(f"the budget cannot be checked for {name}: {report.note}; nothing was written")
+        found = report.latency.native_median
+        if found > budget_ms:
+            raise CompileError(
+                f"{name}: the median run takes {found:.3f} ms and misses the budget of {budget_ms:g} ms by "
+                f"{found - budget_ms:.3f} ms ({found / budget_ms - 1:.0%}); nothing was written"
+            )
