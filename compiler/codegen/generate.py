@@ -116,7 +116,7 @@ class _Generator:
                     self._long_tail(node)
         for value in self.graph.outputs:
             self._deliver(value)
-        code = link([compile_object(self.functions, self.target)])
+        code = link([compile_object(self.functions, self.target)], self.target)
         types = self.graph.types
         return Program(
             target=self.target.name,
@@ -174,18 +174,11 @@ class _Generator:
 
     def _deliver(self, value: str) -> None:
         """Makes sure that a graph output stands in the caller's array."""
-        if (value, False) not in self.places or self.places[value, False].place != "output":
-            source = self.places.get((value, True))
-            if source is None:
-                raise UnsupportedError(
-                    value, "output", "a graph output that nothing computes (an input or a constant)"
-                )
-            kind = self.graph.types[value]
-            batch, channels, height, width = kind.shape
-            self.places.pop((value, False), None)
-            place = self._new(value, kind.nbytes, blocked=False)
-            work = Relayout(batch, channels, height * width, False, True)
-            self._call(work, (self._arg(source, "read"), self._arg(place, "write")), f"{value} (layout)")
+        if (value, False) in self.places and self.places[value, False].place == "output":
+            return
+        if (value, True) not in self.places:
+            raise UnsupportedError(value, "output", "nothing computes it: it is an input or a constant")
+        self._unblock(value, value, f"{value} (layout)")
 
     def _arg(self, place: Location, access: Access, align: int | None = None) -> Arg:
         if align is None:

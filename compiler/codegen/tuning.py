@@ -132,5 +132,5 @@ def _trial_program(
         params=params,
         calls=tuple(calls),
         scratch_bytes=0,
-        code=link([compile_object(functions, target)]),
+        code=link([compile_object(functions, target)], target),
     )

@@ -1,0 +1,124 @@
+"""Runs a Program by hand: its own code, its own addresses, tasks cut at random. No runtime is involved."""
+
+from __future__ import annotations
+
+import ctypes
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from sanderling.compiler.codegen import generate
+from sanderling.compiler.codegen.tuning import Tuner
+from sanderling.compiler.evaluate import evaluate
+from sanderling.compiler.graph import Graph, Node, TensorType
+from sanderling.compiler.program import Arg, Program
+from sanderling.compiler.target import Target, cpu_flags, find_target
+
+Arrays = Mapping[str, npt.NDArray[Any]]
+
+_FLAGS = cpu_flags(Path("/proc/cpuinfo").read_text())
+TARGETS = [name for name in ("x86-64-v3", "x86-64-v4") if _FLAGS.issuperset(find_target(name).features)]
+
+
+@pytest.fixture(params=TARGETS)
+def target(request: pytest.FixtureRequest) -> Target:
+    """Each target that this CPU can run."""
+    return find_target(request.param)
+
+
+def make_graph(
+    nodes: Sequence[Node], inputs: Arrays, constants: Arrays, shapes: Mapping[str, Sequence[int]]
+) -> Graph:
+    """A canonical float32 graph whose outputs are those of the last node."""
+    types = {
+        name: TensorType(str(array.dtype), array.shape) for name, array in {**inputs, **constants}.items()
+    }
+    types |= {name: TensorType("float32", tuple(shape)) for name, shape in shapes.items()}
+    return Graph("test", tuple(nodes), tuple(inputs), nodes[-1].outputs, types, dict(constants), 17)
+
+
+class Machine:
+    """The memory of one Program: buffers filled with NaN, so that reading what nobody wrote shows."""
+
+    def __init__(self, program: Program, folder: Path, offset: int) -> None:
+        library = folder / "kernels.so"
+        library.write_bytes(program.code)
+        self._library = ctypes.CDLL(str(library))
+        self._program = program
+        sizes = {("buffer", name): size for name, size in program.buffers.items()}
+        sizes |= {("param", name): array.nbytes for name, array in program.params.items()}
+        self._memory = {key: _aligned(size, 0) for key, size in sizes.items()}
+        ends = [("input", program.inputs), ("output", program.outputs)]
+        self._memory |= {
+            (place, n): _aligned(t.nbytes, offset) for place, types in ends for n, t in types.items()
+        }
+        self._memory["scratch", ""] = _aligned(max(program.scratch_bytes, 1), 0)
+        for name, array in program.params.items():
+            self._memory["param", name][:] = np.frombuffer(np.ascontiguousarray(array).tobytes(), np.uint8)
+
+    def run(self, feeds: Arrays, rng: np.random.Generator) -> dict[str, npt.NDArray[Any]]:
+        """Every call in random pieces, in random order."""
+        for name, array in feeds.items():
+            self._memory["input", name][:] = np.frombuffer(np.ascontiguousarray(array).tobytes(), np.uint8)
+        for call in self._program.calls:
+            kernel = getattr(self._library, call.symbol)
+            kernel.argtypes = [ctypes.c_int32] * 2 + [ctypes.c_void_p] * len(call.args)
+            addresses = [self._address(arg) for arg in call.args]
+            cuts = np.unique(rng.integers(0, call.tasks + 1, size=3)).tolist()
+            edges = [0, *[cut for cut in cuts if 0 < cut < call.tasks], call.tasks]
+            pieces = list(itertools.pairwise(edges))
+            rng.shuffle(pieces)
+            for low, high in pieces:
+                kernel(int(low), int(high), *addresses)
+        return {
+            name: self._memory["output", name].view(kind.dtype).reshape(kind.shape).copy()
+            for name, kind in self._program.outputs.items()
+        }
+
+    def _address(self, arg: Arg) -> int:
+        memory = self._memory[arg.place, arg.name if arg.place != "scratch" else ""]
+        assert arg.offset + arg.size <= memory.nbytes
+        address = int(memory.ctypes.data) + arg.offset
+        assert arg.place in ("input", "output") or address % arg.align == 0
+        return address
+
+
+def _aligned(size: int, offset: int) -> npt.NDArray[np.uint8]:
+    raw = np.full(size + 192, 0xFF, np.uint8)
+    start = -raw.ctypes.data % 64 + offset
+    return raw[start : start + size]
+
+
+Check = Callable[..., Program]
+
+
+@pytest.fixture
+def check(target: Target, tmp_path: Path, rng: np.random.Generator) -> Check:
+    """Compiles a graph, runs it with inputs and outputs off the alignment, compares it with ONNX Runtime."""
+
+    def check_(
+        graph: Graph, *, offset: int = 4, limit: float = 1e-5, choose: Any = None, only: str = ""
+    ) -> Program:
+        feeds = {
+            name: rng.standard_normal(graph.types[name].shape).astype(np.float32) for name in graph.inputs
+        }
+        program = generate(graph, target, choose or Tuner(target))
+        folder = tmp_path / f"{len(list(tmp_path.iterdir()))}"
+        folder.mkdir()
+        got = Machine(program, folder, offset).run(feeds, rng)
+        for name, want in evaluate(graph, feeds).items():
+            scale = float(np.abs(want).max()) or 1.0
+            assert np.abs(got[name] - want).max() <= limit * scale, (
+                name,
+                [call.kind for call in program.calls],
+            )
+        if only:
+            assert {call.kind.split()[0] for call in program.calls} <= {*only.split(), "relayout"}
+        return program
+
+    return check_
