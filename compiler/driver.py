@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -44,7 +45,7 @@ class NotNativeError(CompileError):
 
 @dataclass(frozen=True)
 class Tuning:
-    """How kernels are chosen. `measure` gives the seconds of a Program's calls; None: the target is elsewhere."""
+    """How kernels are chosen. `measure` gives seconds of a Program's calls; None: it cannot run here."""
 
     mode: Tune
     database: Database
@@ -86,7 +87,7 @@ def compile(  # noqa: A001 - the name that everybody expects
     """Compile an ONNX model for one or more targets into one package, which is written whole or not at all.
 
     A node without a native kernel leaves the package with the ONNX form only; the report names node and
-    reason. Targets that this machine cannot run are compiled, but neither verified nor measured; it says so, too.
+    reason. Targets that this machine cannot run are compiled, but neither verified nor measured.
 
     Args:
         model: path, bytes or message.
@@ -96,7 +97,7 @@ def compile(  # noqa: A001 - the name that everybody expects
         tune: how much to measure where the database knows nothing.
         database: the tuning database to read and to add to; default: the user's own.
         threads: that measured runs use.
-        pipeline: what `Model.detect` does (`docs/package-format.md`, section 5): the document, or a JSON file.
+        pipeline: what `Model.detect` does: a document (`docs/package-format.md`, section 5) or a JSON file.
         labels: class names.
         name: of the model; default: the file's.
         version: of the model, a semantic version.
@@ -295,7 +296,7 @@ def _native(context: _Context, source: _Source, graph: Graph, target: Target) ->
     try:
         program = context.generate(graph, target, tuning)
     finally:
-        context.database.save()  # what has been measured is kept, whatever happens
+        _save(context.database)  # what has been measured is kept, whatever happens
     variant = make_variant(program, target, pipeline=source.record, labels=source.package.labels)
     report = TargetReport(
         native=True,
@@ -309,6 +310,13 @@ def _native(context: _Context, source: _Source, graph: Graph, target: Target) ->
         nodes=tuple(NodeTime(call.node, call.kind, call.flops) for call in program.calls),
     )
     return _Built(target, variant, report)
+
+
+def _save(database: Database) -> None:
+    try:
+        database.save()
+    except OSError as error:
+        warnings.warn(f"tuning database {database.path} cannot be written: {error}", stacklevel=2)
 
 
 def _unsupported_rows(built: Sequence[_Built]) -> tuple[dict[str, str], ...]:

@@ -114,19 +114,21 @@ class Server:
 
     def load(self, name: str, variant: str | None = None) -> Loaded:
         """Load a package that was sent, or that lies at a path (without spaces) over there."""
-        found, calls, arena = self._ask("load", name, *([variant] if variant else []))
-        return Loaded(found, int(calls), int(arena))
+        found, *numbers = self._ask("load", name, *([variant] if variant else []))
+        calls, arena = self._numbers("load", 2, numbers)
+        return Loaded(found, calls, arena)
 
     def run(self, runs: int) -> RunTimes:
         """Run what is loaded on its own inputs; the server stops early after a minute."""
-        done, least, median, *_ = map(int, self._ask("run", str(runs)))
+        done, least, median, *_ = self._numbers("run", 5, self._ask("run", str(runs)))
         return RunTimes(done, least * 1e-9, median * 1e-9)
 
     def profile(self, runs: int) -> list[CallTimes]:
         """Times of every call, in order."""
-        _, size = map(int, self._ask("profile", str(runs)))
-        rows = (line.split() for line in self._read(size, "profile").splitlines())
-        return [CallTimes(int(least) * 1e-9, int(median) * 1e-9) for least, median in rows]
+        _, size = self._numbers("profile", 2, self._ask("profile", str(runs)))
+        lines = self._read(size, "profile").decode(errors="replace").splitlines()
+        rows = (self._numbers("profile", 2, line.split()) for line in lines)
+        return [CallTimes(least * 1e-9, median * 1e-9) for least, median in rows]
 
     def unload(self) -> None:
         self._ask("unload")
@@ -173,6 +175,13 @@ class Server:
         if status != "ok":
             raise CompileError(f"{self._name}: {command}: {text or status}")
         return text.split()
+
+    def _numbers(self, command: str, count: int, words: Sequence[str]) -> list[int]:
+        if len(words) != count or not all(word.isascii() and word.isdigit() for word in words):
+            raise CompileError(
+                f"{self._name}: {command}: {' '.join(words)[:60]!r} is no answer of this protocol"
+            )
+        return [int(word) for word in words]
 
     def _line(self, command: str) -> str:
         while b"\n" not in self._buffer:

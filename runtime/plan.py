@@ -13,7 +13,19 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, TypeVar
 
-from .errors import SanderlingError
+from .codes import ACCESSES as ACCESSES
+from .codes import ARCHES as ARCHES
+from .codes import BLOBS as BLOBS
+from .codes import COLORS as COLORS
+from .codes import DECODES as DECODES
+from .codes import DTYPES as DTYPES
+from .codes import MAX_RANK as MAX_RANK
+from .codes import PLACES as PLACES
+from .codes import RESIZES as RESIZES
+from .codes import ROLES as ROLES
+from .codes import SCORES as SCORES
+from .codes import TASKS as TASKS
+from .errors import PackageError
 
 MAGIC = b"SNDPLAN\0"
 VERSION = 1
@@ -22,7 +34,6 @@ HEADER = struct.Struct("<8sIIQIIQQ32s16s")
 SECTION = struct.Struct("<IIQQ")
 DIGEST = slice(48, 80)  # of plan.bin, inside the header
 MAX_SECTIONS = 32
-MAX_RANK = 8
 MAX_STRING = 4096
 NONE = 0xFFFFFFFF
 
@@ -59,23 +70,8 @@ RECORDS: Mapping[Kind, struct.Struct] = {
     Kind.LABELS: struct.Struct("<2I"),
 }
 
-ARCHES = {1: "x86_64", 2: "aarch64"}
-BLOBS = {1: "kernels.so", 2: "params.bin"}
-ROLES = {1: "input", 2: "output"}
-PLACES = {1: "arena", 2: "params", 3: "input", 4: "output", 5: "scratch"}
-ACCESSES = {1: "read", 2: "write", 3: "both"}
-TASKS = {1: "detect", 2: "classify"}
-COLORS = {1: "rgb", 2: "bgr", 3: "gray"}
-RESIZES = {1: "letterbox", 2: "stretch"}
-DECODES = {0: "none", 1: "grid_ltrb_exp", 2: "yolo", 3: "boxes_scores"}
-SCORES = {0: "none", 1: "sigmoid", 2: "softmax"}
-DTYPES = {
-    1: "float32", 2: "float16", 3: "bfloat16", 4: "int8", 5: "uint8", 6: "int16", 7: "uint16",
-    8: "int32", 9: "uint32", 10: "int64", 11: "uint64", 12: "float64", 13: "bool",
-}  # fmt: skip
 
-
-class PlanError(SanderlingError):
+class PlanError(PackageError):
     """The bytes are not a plan: the text says what is wrong."""
 
 

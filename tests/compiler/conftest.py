@@ -56,47 +56,34 @@ def host() -> Target:
 
 
 @pytest.fixture(scope="session")
-def affine(affine_code: bytes, host: Target) -> Program:
-    """Input x [4,16] → output y [4,16], with seeded weights w and b [16]."""
-    return affine_program(affine_code, host)
+def affine(affine_program: Callable[..., Program]) -> Program:
+    """Input x [4,16] → output y [4,16]."""
+    return affine_program()
 
 
-def affine_program(code: bytes, target: Target, rows: int = 4) -> Program:
-    type_ = TensorType("float32", (rows, 16))
-    size = type_.nbytes
-    w, b = np.random.default_rng(0).standard_normal((2, 16), dtype=np.float32)
-    return Program(
-        target=target.name,
-        inputs={"x": type_},
-        outputs={"y": type_},
-        buffers={"t": size},
-        params={"w": w, "b": b},
-        calls=(
-            Call(
-                "scale",
-                rows,
-                (
-                    Arg("input", "x", "read", size, align=4),
-                    Arg("param", "w", "read", 64),
-                    Arg("buffer", "t", "write", size),
-                ),
-                node="mul",
-                kind="elementwise",
-                flops=rows * 16,
+@pytest.fixture(scope="session")
+def affine_program(affine_code: bytes, host: Target) -> Callable[..., Program]:
+    """A function: shape, whose last dimension is 16 → the program, with seeded weights w and b."""
+
+    def make(shape: tuple[int, ...] = (4, 16)) -> Program:
+        type_ = TensorType("float32", shape)
+        size, tasks = type_.nbytes, type_.size // 16
+        w, b = np.random.default_rng(0).standard_normal((2, 16), dtype=np.float32)
+        x, t, y = Arg("input", "x", "read", size, align=4), "t", Arg("output", "y", "write", size, align=4)
+        scale = (x, Arg("param", "w", "read", 64), Arg("buffer", t, "write", size))
+        shift = (Arg("buffer", t, "read", size), Arg("param", "b", "read", 64), y)
+        return Program(
+            target=host.name,
+            inputs={"x": type_},
+            outputs={"y": type_},
+            buffers={t: size},
+            params={"w": w, "b": b},
+            calls=(
+                Call("scale", tasks, scale, node="mul", kind="elementwise", flops=tasks * 16),
+                Call("shift", tasks, shift, node="add", kind="elementwise", flops=2 * tasks * 16),
             ),
-            Call(
-                "shift",
-                rows,
-                (
-                    Arg("buffer", "t", "read", size),
-                    Arg("param", "b", "read", 64),
-                    Arg("output", "y", "write", size, align=4),
-                ),
-                node="add",
-                kind="elementwise",
-                flops=2 * rows * 16,
-            ),
-        ),
-        scratch_bytes=0,
-        code=code,
-    )
+            scratch_bytes=0,
+            code=affine_code,
+        )
+
+    return make
