@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from sanderling.runtime import plan as layout
+from sanderling.runtime import codes
 from sanderling.runtime.plan import Level, Pipeline
 
 from .errors import CompileError
@@ -67,7 +67,7 @@ def check_pipeline(
     top = _object(
         document, "pipeline", {"task": _REQUIRED, "input": _REQUIRED, "output": _REQUIRED, "labels": None}
     )
-    task = _choice(top["task"], "pipeline.task", layout.TASKS)
+    task = _choice(top["task"], "pipeline.task", codes.TASKS)
     names = _labels(top["labels"], labels)
     source = _input(top["input"], inputs)
     result = _object(top["output"], "pipeline.output", _OUTPUTS[task])
@@ -128,14 +128,14 @@ def _input(value: Any, inputs: Types) -> Document:
             f"pipeline: only a model with one input can have one; this has {', '.join(inputs)}"
         )
     type_ = _tensor(source["name"], "pipeline.input.name", inputs)
-    color = _choice(source["color"], "pipeline.input.color", layout.COLORS)
+    color = _choice(source["color"], "pipeline.input.color", codes.COLORS)
     channels = 1 if color == "gray" else 3
     if len(type_.shape) != 4 or type_.shape[0] != 1 or channels not in (type_.shape[1], type_.shape[3]):
         raise CompileError(
             f"pipeline.input: {source['name']!r} has shape {list(type_.shape)}; "
             f"a {color} image needs [1, {channels}, H, W] or [1, H, W, {channels}]"
         )
-    _choice(source["resize"], "pipeline.input.resize", layout.RESIZES)
+    _choice(source["resize"], "pipeline.input.resize", codes.RESIZES)
     source["pad_value"] = _number(source["pad_value"], "pipeline.input.pad_value", 0, 255)
     for key in ("mean", "std"):
         source[key] = _per_channel(source[key], f"pipeline.input.{key}", channels)
@@ -153,11 +153,9 @@ def _per_channel(value: Any, where: str, channels: int) -> list[float]:
 
 
 def _check_output(task: str, result: Document) -> None:
-    decodes = {
-        code: name for code, name in layout.DECODES.items() if (name == "none") == (task == "classify")
-    }
+    decodes = {code: name for code, name in codes.DECODES.items() if (name == "none") == (task == "classify")}
     _choice(result["decode"], "pipeline.output.decode", decodes)
-    _choice(result["score"], "pipeline.output.score", layout.SCORES)
+    _choice(result["score"], "pipeline.output.score", codes.SCORES)
     if task == "detect":
         for key in ("score_threshold", "nms_iou"):
             result[key] = _number(result[key], f"pipeline.output.{key}", 0, 1)

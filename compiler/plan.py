@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from sanderling.runtime import codes
 from sanderling.runtime import plan as layout
 from sanderling.runtime.plan import (
     Argument,
@@ -122,9 +123,9 @@ def encode_plan(plan: Plan) -> bytes:
         symbol: index for index, symbol in enumerate(dict.fromkeys(call.symbol for call in plan.calls))
     }
     rows: dict[Kind, list[tuple[Any, ...]]] = {
-        Kind.TARGET: [(*strings.add(plan.target), _code(layout.ARCHES, plan.arch), 0, len(plan.features), 0)],
+        Kind.TARGET: [(*strings.add(plan.target), _code(codes.ARCHES, plan.arch), 0, len(plan.features), 0)],
         Kind.FEATURES: [strings.add(feature) for feature in plan.features],
-        Kind.BLOBS: [(_code(layout.BLOBS, blob.name), 0, blob.size, blob.sha256) for blob in plan.blobs],
+        Kind.BLOBS: [(_code(codes.BLOBS, blob.name), 0, blob.size, blob.sha256) for blob in plan.blobs],
         Kind.TENSORS: [_tensor_row(tensor, strings) for tensor in plan.tensors],
         Kind.KERNELS: [strings.add(symbol) for symbol in kernels],
         Kind.BUFFERS: [(b.offset, b.size, b.first, b.last) for b in plan.buffers],
@@ -189,13 +190,13 @@ def _code(names: Mapping[int, str], name: str) -> int:
 
 def _tensor_row(tensor: Tensor, strings: _Strings) -> tuple[Any, ...]:
     rank = len(tensor.shape)
-    if rank > layout.MAX_RANK:
+    if rank > codes.MAX_RANK:
         raise CompileError(
-            f"{tensor.role} {tensor.name!r} has rank {rank}; a package allows {layout.MAX_RANK}"
+            f"{tensor.role} {tensor.name!r} has rank {rank}; a package allows {codes.MAX_RANK}"
         )
-    dims = (*tensor.shape, *(0,) * (layout.MAX_RANK - rank))
-    codes = (_code(layout.ROLES, tensor.role), _code(layout.DTYPES, tensor.dtype), rank, 0)
-    return (*strings.add(tensor.name), *codes, *dims, tensor.nbytes, 0)
+    dims = (*tensor.shape, *(0,) * (codes.MAX_RANK - rank))
+    numbers = (_code(codes.ROLES, tensor.role), _code(codes.DTYPES, tensor.dtype), rank, 0)
+    return (*strings.add(tensor.name), *numbers, *dims, tensor.nbytes, 0)
 
 
 def _call_rows(
@@ -212,21 +213,21 @@ def _call_rows(
 
 
 def _arg_row(arg: Argument) -> tuple[int, ...]:
-    codes = (_code(layout.PLACES, arg.place), _code(layout.ACCESSES, arg.access))
-    return (*codes, arg.index, arg.align, arg.offset, arg.size)
+    numbers = (_code(codes.PLACES, arg.place), _code(codes.ACCESSES, arg.access))
+    return (*numbers, arg.index, arg.align, arg.offset, arg.size)
 
 
 def _pipeline_row(pipeline: Pipeline, labels: int) -> tuple[Any, ...]:
     return (
-        _code(layout.TASKS, pipeline.task),
+        _code(codes.TASKS, pipeline.task),
         pipeline.input,
-        _code(layout.COLORS, pipeline.color),
-        _code(layout.RESIZES, pipeline.resize),
+        _code(codes.COLORS, pipeline.color),
+        _code(codes.RESIZES, pipeline.resize),
         *pipeline.mean,
         *pipeline.std,
         pipeline.pad_value,
-        _code(layout.DECODES, pipeline.decode),
-        _code(layout.SCORES, pipeline.score),
+        _code(codes.DECODES, pipeline.decode),
+        _code(codes.SCORES, pipeline.score),
         pipeline.score_threshold,
         pipeline.nms_iou,
         pipeline.max_detections,

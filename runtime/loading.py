@@ -8,7 +8,6 @@ from typing import Literal, get_args
 
 from .backends import Backend
 from .backends.native import NativeBackend
-from .backends.onnxruntime import OnnxRuntimeBackend
 from .cpu import default_threads
 from .errors import SanderlingError, TargetError
 from .model import Model
@@ -54,7 +53,7 @@ def load(
 
 def _choose(package: Package, name: BackendName, variant: str | None, threads: int) -> tuple[Backend, str]:
     if name == "onnxruntime":
-        return OnnxRuntimeBackend(package, threads), "asked for"
+        return _onnxruntime(package, threads), "asked for"
     try:
         native = _native(package, variant, threads)
     except TargetError as error:
@@ -75,9 +74,16 @@ def _native(package: Package, variant: str | None, threads: int) -> NativeBacken
     return NativeBackend(package, variant, threads)
 
 
+def _onnxruntime(package: Package, threads: int) -> Backend:
+    # Imported here: few programs need it, and it takes longer to import than the rest.
+    from .backends.onnxruntime import OnnxRuntimeBackend
+
+    return OnnxRuntimeBackend(package, threads)
+
+
 def _fall_back(package: Package, threads: int, cause: TargetError) -> tuple[Backend, str]:
     try:
-        backend = OnnxRuntimeBackend(package, threads)
+        backend = _onnxruntime(package, threads)
     except SanderlingError as error:
         raise TargetError(f"{cause}. ONNX Runtime cannot help: {error}") from cause
     warnings.warn(f"running {package.manifest.name} in ONNX Runtime: {cause}", UserWarning, stacklevel=4)

@@ -11,10 +11,10 @@ import math
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
+from .codes import COLORS, DECODES, DTYPES, MAX_RANK, RESIZES, SCORES, TASKS
 from .errors import PackageError
-from .plan import COLORS, DECODES, DTYPES, MAX_RANK, RESIZES, SCORES, TASKS
 from .tensors import TensorSpec, numpy_dtype
 
 FORMAT = 1
@@ -24,16 +24,14 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 _Item = TypeVar("_Item")
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """SHA-256 (hexadecimal) and size in bytes of one entry of the ZIP."""
 
     sha256: str
     size: int
 
 
-@dataclass(frozen=True, slots=True)
-class InputStage:
+class InputStage(NamedTuple):
     """From a frame to the input tensor `name`.
 
     `mean`, `std` and `pad_value` are in bytes (0…255), in the model's channel order.
@@ -47,8 +45,7 @@ class InputStage:
     std: tuple[float, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class LevelNames:
+class LevelNames(NamedTuple):
     """The output tensors of one set of maps."""
 
     stride: int
@@ -57,8 +54,7 @@ class LevelNames:
     obj: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class OutputStage:
+class OutputStage(NamedTuple):
     """From outputs to boxes, or (`decode` is ``none``) to class scores."""
 
     decode: str
@@ -69,8 +65,7 @@ class OutputStage:
     levels: tuple[LevelNames, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class PipelineSpec:
+class PipelineSpec(NamedTuple):
     """What `Model.detect` does before and after the model."""
 
     task: str

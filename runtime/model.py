@@ -160,7 +160,7 @@ class Model:
 
     def _arrays(self, feeds: Feeds) -> list[Array]:
         specs = self._inputs
-        if isinstance(feeds, Mapping):
+        if type(feeds) is dict or isinstance(feeds, Mapping):  # the first is much quicker
             try:
                 arrays = [as_input(feeds[spec.name], spec) for spec in specs]
             except KeyError as error:

@@ -13,18 +13,20 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, TypeVar
 
-from .codes import ACCESSES as ACCESSES
-from .codes import ARCHES as ARCHES
-from .codes import BLOBS as BLOBS
-from .codes import COLORS as COLORS
-from .codes import DECODES as DECODES
-from .codes import DTYPES as DTYPES
-from .codes import MAX_RANK as MAX_RANK
-from .codes import PLACES as PLACES
-from .codes import RESIZES as RESIZES
-from .codes import ROLES as ROLES
-from .codes import SCORES as SCORES
-from .codes import TASKS as TASKS
+from .codes import (
+    ACCESSES,
+    ARCHES,
+    BLOBS,
+    COLORS,
+    DECODES,
+    DTYPES,
+    MAX_RANK,
+    PLACES,
+    RESIZES,
+    ROLES,
+    SCORES,
+    TASKS,
+)
 from .errors import PackageError
 
 MAGIC = b"SNDPLAN\0"

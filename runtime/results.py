@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from statistics import median
 from typing import NamedTuple
+
+import numpy as np
 
 
 class Detection(NamedTuple):
@@ -43,11 +44,8 @@ class Profile:
     @classmethod
     def of_runs(cls, calls: Iterable[tuple[str, str]], runs: Sequence[Sequence[float]]) -> Profile:
         """From (node, kind) of each call and, per run, the microseconds of each call."""
-        columns = zip(*runs, strict=True)
-        rows = (
-            ProfileRow(node, kind, median(column))
-            for (node, kind), column in zip(calls, columns, strict=True)
-        )
+        medians = np.median(np.asarray(runs, np.float64), axis=0).tolist()
+        rows = (ProfileRow(*call, time) for call, time in zip(calls, medians, strict=True))
         return cls(tuple(rows), len(runs))
 
     @property

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from .. import _core
+from ..codes import DTYPES
 from ..package import Package
-from ..plan import DTYPES
 from ..results import Placement, Profile
 from ..tensors import Array, TensorSpec, numpy_dtype
 from . import Row
@@ -32,7 +32,7 @@ class NativeBackend:
     def run(self, inputs: Sequence[Array], outputs: Sequence[Array | None]) -> list[Array]:
         results = [
             np.empty(spec.shape, spec.dtype) if array is None else array
-            for spec, array in zip(self.outputs, outputs, strict=True)
+            for spec, array in zip(self.outputs, outputs)  # noqa: B905  (checked by the caller)
         ]
         self._session.run(inputs, results)
         return results

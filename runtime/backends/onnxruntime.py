@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -96,6 +95,8 @@ class OnnxRuntimeBackend:
 
     def _events(self, inputs: Sequence[Array], runs: int) -> list[list[tuple[str, str, float]]]:
         """Of every run: node, operator and microseconds of each executed kernel."""
+        import tempfile
+
         feeds = {spec.name: array for spec, array in zip(self.inputs, inputs, strict=True)}
         with tempfile.TemporaryDirectory() as folder:
             session = _session(self._model, self.threads, Path(folder) / "profile")

@@ -15,6 +15,7 @@ from sanderling.compiler.package import make_variant
 from sanderling.compiler.plan import decode_plan, encode_plan
 from sanderling.compiler.program import Arg, Program
 from sanderling.compiler.target import Target
+from sanderling.runtime import codes
 from sanderling.runtime import plan as layout
 from sanderling.runtime.plan import (
     Argument,
@@ -38,22 +39,22 @@ def named(names: dict[int, str]) -> st.SearchStrategy[str]:
 
 
 shapes = st.lists(st.integers(1, 2**62), max_size=8).map(tuple)
-tensors = st.builds(Tensor, text, named(layout.ROLES), named(layout.DTYPES), shapes, u64)
-arguments = st.builds(Argument, named(layout.PLACES), named(layout.ACCESSES), u32, u32, u64, u64)
+tensors = st.builds(Tensor, text, named(codes.ROLES), named(codes.DTYPES), shapes, u64)
+arguments = st.builds(Argument, named(codes.PLACES), named(codes.ACCESSES), u32, u32, u64, u64)
 calls = st.builds(Invocation, text, u32, u32, st.lists(arguments, max_size=4).map(tuple), text, text, u64)
 optional = st.none() | st.integers(0, 2**32 - 2)
 levels = st.lists(st.builds(Level, u32, u32, optional, optional), max_size=3).map(tuple)
 pipelines = st.builds(
     Pipeline,
-    named(layout.TASKS),
+    named(codes.TASKS),
     u32,
-    named(layout.COLORS),
-    named(layout.RESIZES),
+    named(codes.COLORS),
+    named(codes.RESIZES),
     st.tuples(f32, f32, f32),
     st.tuples(f32, f32, f32),
     f32,
-    named(layout.DECODES),
-    named(layout.SCORES),
+    named(codes.DECODES),
+    named(codes.SCORES),
     f32,
     f32,
     u32,
@@ -62,13 +63,13 @@ pipelines = st.builds(
 blobs = st.tuples(
     *(
         st.builds(Blob, st.just(name), u64, st.binary(min_size=32, max_size=32))
-        for name in layout.BLOBS.values()
+        for name in codes.BLOBS.values()
     )
 )
 plans = st.builds(
     Plan,
     text,
-    named(layout.ARCHES),
+    named(codes.ARCHES),
     st.lists(text, max_size=4).map(tuple),
     u64,
     u64,
