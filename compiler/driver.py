@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from sanderling.runtime.plan import Pipeline
 
 from .database import Database, default_paths
-from .errors import CompileError, UnsupportedError
+from .errors import CompileError, NotNativeError, UnsupportedError
 from .graph import Array, Graph, TensorType
 from .lineage import describe_source, machine_name
 from .measure import race, run_once, runs_here, time_calls
@@ -35,14 +35,6 @@ Progress = Callable[[str, int, int], None]
 """Called with a stage's name, what is done and how much there is (0 where that is not known)."""
 
 
-class NotNativeError(CompileError):
-    """Nodes that have no native kernel on a target."""
-
-    def __init__(self, nodes: Sequence[UnsupportedError]) -> None:
-        super().__init__("; ".join(map(str, nodes)))
-        self.nodes = tuple(nodes)
-
-
 @dataclass(frozen=True)
 class Tuning:
     """How kernels are chosen. `measure` gives seconds of a Program's calls; None: it cannot run here."""
@@ -57,11 +49,9 @@ Generate = Callable[[Graph, Target, Tuning], Program]
 
 def generate_native(graph: Graph, target: Target, tuning: Tuning) -> Program:
     """Code generation with TVM. Raises NotNativeError naming every node that nothing can compile."""
-    from .codegen import generate, unsupported_nodes
+    from .codegen import generate
     from .codegen.tuning import Tuner
 
-    if unsupported := unsupported_nodes(graph, target):
-        raise NotNativeError(unsupported)
     return generate(graph, target, Tuner(target, tuning.mode, tuning.database, tuning.measure))
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from sanderling.runtime.errors import SanderlingError
 
 
@@ -19,3 +21,11 @@ class UnsupportedError(CompileError):
     def __init__(self, node: str, op: str, reason: str) -> None:
         super().__init__(f"node {node!r} ({op}): {reason}")
         self.node, self.op, self.reason = node, op, reason
+
+
+class NotNativeError(CompileError):
+    """Nodes that have no native kernel on a target."""
+
+    def __init__(self, nodes: Sequence[UnsupportedError]) -> None:
+        super().__init__("; ".join(map(str, nodes)))
+        self.nodes = tuple(nodes)

@@ -1,5 +1,5 @@
 """Code generation: groups, layouts, kernel templates, calls. `generate` is its door."""
 
-from .generate import generate, unsupported_nodes
+from .generate import generate
 
-__all__ = ["generate", "unsupported_nodes"]
+__all__ = ["generate"]

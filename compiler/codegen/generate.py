@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import UnsupportedError
+from ..errors import NotNativeError, UnsupportedError
 from ..graph import Array, Graph
-from ..longtail import lower_node
+from ..longtail import Lowered, lower_node
 from ..program import Access, Arg, Call, Program
 from ..target import Target
 from .groups import Group, channel_vector, make_groups
@@ -32,25 +32,11 @@ _TASK_FLOPS = 200_000  # below this, handing work to another thread costs more t
 
 
 def generate(graph: Graph, target: Target, choose: Chooser) -> Program:
-    """Compiles a canonical graph. Raises UnsupportedError naming the first node that nothing can compile."""
+    """Compiles a canonical graph. Raises NotNativeError naming every node that nothing can compile."""
     groups = make_groups(graph)
     generator = _Generator(graph, target, groups)
     configs = choose({str(work): (work, TEMPLATES[type(work)]) for work in generator.workloads()})
     return generator.emit(configs)
-
-
-def unsupported_nodes(graph: Graph, target: Target) -> tuple[UnsupportedError, ...]:
-    """Every node that has no native kernel, for the report."""
-    generator = _Generator(graph, target, make_groups(graph))
-    errors = []
-    for group in generator.groups:
-        if generator.plan[group.output] is None and not generator.is_alias(group):
-            for node in group.nodes:
-                try:
-                    lower_node(graph, node, target, "probe", unaligned=generator.unaligned)
-                except UnsupportedError as error:
-                    errors.append(error)
-    return tuple(errors)
 
 
 @dataclass
@@ -83,6 +69,7 @@ class _Generator:
         self.symbols: dict[str, str] = {}
         self.scratch = 0
         self.places: dict[tuple[str, bool], Location] = {}  # (value, in channel blocks) → where
+        self.missing: list[UnsupportedError] = []
 
     def workloads(self) -> list[Workload]:
         """What templates will build and candidates exist for."""
@@ -116,6 +103,8 @@ class _Generator:
                     self._long_tail(node)
         for value in self.graph.outputs:
             self._deliver(value)
+        if self.missing:
+            raise NotNativeError(self.missing)
         code = link([compile_object(self.functions, self.target)], self.target)
         types = self.graph.types
         return Program(
@@ -141,7 +130,7 @@ class _Generator:
             self.places[value, False] = Location("param", f"const.{value}", kind.nbytes)
             return self.places[value, False]
         source = self._read(value, blocked=False) if blocked else self.places[value, True]
-        if is_same_in_both(kind.shape, self.target) and not blocked:
+        if not blocked and is_same_in_both(kind.shape, self.target) and source.offset % 64 == 0:
             self.places[value, False] = shifted(source, 0, kind.nbytes)
             return self.places[value, False]
         batch, channels, height, width = kind.shape
@@ -177,7 +166,10 @@ class _Generator:
         if (value, False) in self.places and self.places[value, False].place == "output":
             return
         if (value, True) not in self.places:
-            raise UnsupportedError(value, "output", "nothing computes it: it is an input or a constant")
+            self.missing.append(
+                UnsupportedError(value, "output", "nothing computes it: it is an input or a constant")
+            )
+            return
         self._unblock(value, value, f"{value} (layout)")
 
     def _arg(self, place: Location, access: Access, align: int | None = None) -> Arg:
@@ -286,7 +278,11 @@ class _Generator:
 
     def _long_tail(self, node: Any) -> None:
         symbol = f"t{len(self.functions)}"
-        lowered = lower_node(self.graph, node, self.target, symbol, unaligned=self.unaligned)
+        try:
+            lowered = lower_node(self.graph, node, self.target, symbol, unaligned=self.unaligned)
+        except UnsupportedError as error:
+            self.missing.append(error)
+            lowered = Lowered((), (), {}, {}, 0)
         for value in node.inputs:
             if value:
                 self._read(value, blocked=False)
@@ -305,17 +301,7 @@ class _Generator:
             self.calls.append(
                 Call(call.symbol, call.tasks, args, node.name, call.kind, call.flops, call.grain)
             )
-        self.scratch = max(
-            [
-                self.scratch,
-                *(
-                    arg.size + arg.offset
-                    for call in lowered.calls
-                    for arg in call.args
-                    if arg.place == "scratch"
-                ),
-            ]
-        )
+        self.scratch = max(self.scratch, lowered.scratch_bytes)
 
     def _placed(self, arg: Arg) -> Arg:
         """An argument of the long tail names a value of the graph: put in where that value lives."""

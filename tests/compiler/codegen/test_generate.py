@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from sanderling.compiler.codegen.groups import make_groups
-from sanderling.compiler.errors import UnsupportedError
+from sanderling.compiler.errors import NotNativeError
 from sanderling.compiler.graph import Graph, Node
 
 from .conftest import Check, make_graph
@@ -211,5 +211,5 @@ def test_every_node_is_in_one_group_and_every_group_after_its_inputs() -> None:
 
 def test_an_output_that_nothing_computes_is_named(check: Check) -> None:
     graph = _after_convolution([Node("relu", "Relu", ("c",), ("y",))], {"y": SHAPE})
-    with pytest.raises(UnsupportedError, match="'x'"):
+    with pytest.raises(NotNativeError, match="'x'"):
         check(graph.with_(outputs=("y", "x")))
