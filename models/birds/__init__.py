@@ -1,1 +1,1 @@
-"""The bird detector: rendered camera scenes, a small network, its training, its weights and their evaluation."""
+"""The bird detector: rendered camera scenes, a small network, its training, weights and evaluation."""

@@ -1,4 +1,4 @@
-"""What stands between a place and its picture: light, weather, lens and sensor. All of it changes only pixels."""
+"""What stands between a place and its picture: light, weather, lens and sensor."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def expose(image: Image, conditions: Conditions, rng: np.random.Generator, time:
     image = _sensor_noise(image, conditions.noise, rng)
     if conditions.jpeg:
         _, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, conditions.jpeg])
-        image = cv2.imdecode(data, cv2.IMREAD_COLOR)
+        image = np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR), np.uint8)
     return image
 
 

@@ -20,13 +20,15 @@ TRAINING_SEEDS, VALIDATION_SEEDS, TEST_SEEDS = 0, 1_000_000, 2_000_000
 
 SHARD = 500  # scenes in one file
 KEPT = (WIDTH // 2, HEIGHT // 2)  # width, height of a kept scene: what a letterbox of 320 makes of it
-CANVAS = (320, 256)  # width, height that the network is trained on; the input's remaining rows are padding only
+# Width and height that the network is trained on: the remaining rows of its input are padding only.
+CANVAS = (320, 256)
+_LEAST_INSIDE = 0.4  # of a bird that moving the scene cuts off; with less it is no longer asked for
 _RECORD = np.dtype([("scene", np.int32), ("label", np.int32), ("box", np.float32, 4)])
 
 
 @dataclass(frozen=True)
 class Batch:
-    """images: RGB bytes [B,256,320,3]; boxes [B,M,4] in pixels and labels [B,M], -1 where there is no bird."""
+    """images: RGB bytes [B,256,320,3]; boxes [B,M,4] in pixels; labels [B,M], -1 where there is none."""
 
     images: Image
     boxes: NDArray[np.float32]
@@ -96,23 +98,33 @@ def _alter(
 ) -> tuple[Image, NDArray[np.float32], NDArray[np.int64]]:
     """Mirror, zoom, move and relight one scene."""
     zoom = float(np.exp(rng.uniform(np.log(0.8), np.log(1.25)))) if rng.random() < 0.7 else 1.0
-    mirror = -1.0 if rng.random() < 0.5 else 1.0
-    slack = np.array(CANVAS) - np.array(KEPT) * zoom
-    shift = slack * rng.uniform(0.0, 1.0, 2)
-    x0 = shift[0] if mirror > 0 else shift[0] + KEPT[0] * zoom
-    matrix = np.array([[mirror * zoom, 0.0, x0], [0.0, zoom, shift[1]]])
-    matrix[:, 2] += 0.5 * (matrix[:, :2].sum(axis=1) - 1.0)  # pixel centres lie at half coordinates
-    moved = cv2.warpAffine(
-        image, matrix, CANVAS, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=(PAD_VALUE,) * 3
-    )
-    boxes = birds["box"].astype(np.float32) * zoom
-    if mirror < 0:
-        boxes[:, [0, 2]] = KEPT[0] * zoom - boxes[:, [2, 0]]
-    boxes += np.tile(shift, 2).astype(np.float32)
-    inside = np.clip(boxes, 0, np.tile(CANVAS, 2)).astype(np.float32)
-    whole = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)
-    keep = np.prod(inside[:, 2:] - inside[:, :2], axis=1) > 0.4 * whole
-    return cv2.LUT(moved, _relight(rng)), inside[keep], birds["label"][keep].astype(np.int64)
+    size = np.round(np.array(KEPT) * zoom).astype(int)
+    scale = np.tile(size / np.array(KEPT), 2)
+    boxes = birds["box"] * scale
+    scaled = image if zoom == 1.0 else cv2.resize(image, size.tolist(), interpolation=cv2.INTER_LINEAR)
+    if rng.random() < 0.5:
+        scaled = scaled[:, ::-1]
+        boxes[:, [0, 2]] = size[0] - boxes[:, [2, 0]]
+    shift = np.round((np.array(CANVAS) - size) * rng.uniform(0.0, 1.0, 2)).astype(int)
+    boxes += np.tile(shift, 2)
+    inside = np.clip(boxes, 0, np.tile(CANVAS, 2))
+    keep = _areas(inside) > _LEAST_INSIDE * _areas(boxes)
+    placed = _place(cv2.LUT(np.ascontiguousarray(scaled), _relight(rng)), shift)
+    return placed, inside[keep].astype(np.float32), birds["label"][keep].astype(np.int64)
+
+
+def _place(image: Image, shift: NDArray[np.int_]) -> Image:
+    """The canvas with `image` lying at `shift`, cut off at the edges."""
+    width, height = CANVAS
+    canvas = np.full((height, width, 3), PAD_VALUE, np.uint8)
+    left, top = (int(v) for v in shift)
+    part = image[max(-top, 0) : height - top, max(-left, 0) : width - left]
+    canvas[max(top, 0) :, max(left, 0) :][: part.shape[0], : part.shape[1]] = part
+    return canvas
+
+
+def _areas(boxes: NDArray[np.floating]) -> NDArray[np.floating]:
+    return np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)
 
 
 def _relight(rng: np.random.Generator) -> Image:

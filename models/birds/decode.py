@@ -22,7 +22,7 @@ class Detections:
 
 @dataclass(frozen=True)
 class Thresholds:
-    """`score`: least score that counts; `overlap`: IoU above which the weaker of two of a class goes; `most`: kept."""
+    """Least score that counts, IoU above which the weaker of two of a class goes, most detections kept."""
 
     score: float = 0.35
     overlap: float = 0.5
@@ -32,8 +32,8 @@ class Thresholds:
 def decode(outputs: Mapping[str, Floats], strides: Sequence[int], thresholds: Thresholds) -> Detections:
     """Detections in the pixels of the network's input.
 
-    outputs: `cls_<stride>` [1,K,H,W], logits, and `box_<stride>` [1,4,H,W], log of the distances left, top, right,
-    bottom from a cell's centre, in strides. A cell counts once for each class that reaches the score.
+    outputs: `cls_<stride>` [1,K,H,W], logits, and `box_<stride>` [1,4,H,W], log of the distances left, top,
+    right, bottom from a cell's centre, in strides. A cell counts once for each class that reaches the score.
     """
     found = [_level(outputs[f"cls_{s}"][0], outputs[f"box_{s}"][0], s, thresholds.score) for s in strides]
     boxes, scores, labels = (np.concatenate(parts) for parts in zip(*found, strict=True))
@@ -53,7 +53,7 @@ def _level(cls: Floats, box: Floats, stride: int, least: float) -> tuple[Floats,
 
 
 def suppress(boxes: Floats, labels: NDArray[np.int64], overlap: float, most: int) -> NDArray[np.int64]:
-    """Greedy non-maximum suppression within each class; boxes come with falling score. Returns the kept indices."""
+    """Greedy non-maximum suppression within each class: indices kept of boxes with falling scores."""
     kept: list[int] = []
     alive = np.ones(len(boxes), bool)
     areas = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)

@@ -1,7 +1,7 @@
 """Writes the trained network as ONNX with its batch norms folded into the convolutions, and its pipeline.
 
-The network is traced by torch.fx and written node by node: seven kinds of operator need no general exporter, and the
-file holds just what a compiler has to run.
+The network is traced by torch.fx and written node by node: seven kinds of operator need no general exporter,
+and the file holds just what a compiler has to run.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ OPSET = 17
 
 
 def to_onnx(network: Detector) -> onnx.ModelProto:
-    """The network as a checked model: input `image` [1,3,320,320], outputs `cls_<stride>` and `box_<stride>`."""
+    """Return a checked model: input `image` [1,3,320,320], outputs `cls_<stride>`, `box_<stride>`."""
     writer = _Writer(network.eval())
     outputs = writer.run()
     graph = helper.make_graph(
@@ -37,7 +37,10 @@ def to_onnx(network: Detector) -> onnx.ModelProto:
         writer.weights,
     )
     model = helper.make_model(
-        graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=8, producer_name="sanderling.models.birds"
+        graph,
+        opset_imports=[helper.make_opsetid("", OPSET)],
+        ir_version=8,
+        producer_name="sanderling.models.birds",
     )
     onnx.checker.check_model(model, full_check=True)
     return model
@@ -137,8 +140,11 @@ class _Writer:
         weight = conv.weight.detach().double().numpy()
         bias = np.zeros(conv.out_channels) if conv.bias is None else conv.bias.detach().double().numpy()
         if norm is not None:
-            assert norm.running_mean is not None and norm.running_var is not None
-            scale = norm.weight.detach().double().numpy() / np.sqrt(norm.running_var.double().numpy() + norm.eps)
+            assert norm.running_mean is not None
+            assert norm.running_var is not None
+            scale = norm.weight.detach().double().numpy() / np.sqrt(
+                norm.running_var.double().numpy() + norm.eps
+            )
             weight = weight * scale[:, None, None, None]
             bias = norm.bias.detach().double().numpy() + (bias - norm.running_mean.double().numpy()) * scale
         inputs = [

@@ -17,7 +17,7 @@ WIDTH, HEIGHT = 640, 480
 
 @dataclass(frozen=True)
 class Landscape:
-    """A painted place: `image` [H,W,3]; land and water are the rows where birds stand or swim, (0, 0) if none."""
+    """A painted place [H,W,3]; `ground` and `water` are rows where birds stand or swim, (0, 0) if none."""
 
     image: Image
     horizon: int
@@ -28,7 +28,7 @@ class Landscape:
 
 @functools.cache
 def noise_bank() -> NDArray[np.int16]:
-    """Fixed fractal noise [1024,1024], mean 0, about -128..127: all texture is cut from it, so scenes are cheap."""
+    """Fixed fractal noise [1024,1024], -128..127, that all texture is cut from, so scenes are cheap."""
     rng = np.random.default_rng(20)
     total = np.zeros((1024, 1024), np.float32)
     for octave in (8, 16, 32, 64, 128, 256, 512, 1024):
@@ -38,7 +38,9 @@ def noise_bank() -> NDArray[np.int16]:
     return np.clip(total * (48.0 / total.std()), -128, 127).astype(np.int16)
 
 
-def texture(rng: np.random.Generator, height: int, width: int, zoom: tuple[float, float]) -> NDArray[np.int16]:
+def texture(
+    rng: np.random.Generator, height: int, width: int, zoom: tuple[float, float]
+) -> NDArray[np.int16]:
     """A random cut of the noise bank, `zoom` (x, y) times enlarged; a large x makes streaks."""
     bank = noise_bank()
     w, h = (max(2, min(1024, int(n / z))) for n, z in ((width, zoom[0]), (height, zoom[1])))
@@ -64,12 +66,19 @@ def gradient(area: Image, top: Colour, bottom: Colour) -> None:
 
 def vary(rng: np.random.Generator, colour: Colour, by: float = 14.0) -> Colour:
     """A colour near `colour`: mostly brighter or darker, a little of another hue."""
-    r, g, b = np.clip(np.array(colour) + rng.normal(0, by * 0.8) + rng.normal(0, by * 0.22, 3), 0, 255).astype(int)
+    r, g, b = np.clip(
+        np.array(colour) + rng.normal(0, by * 0.8) + rng.normal(0, by * 0.22, 3), 0, 255
+    ).astype(int)
     return int(r), int(g), int(b)
 
 
 def blades(
-    image: Image, rng: np.random.Generator, roots: NDArray[np.float64], length: float, colour: Colour, mask: Image | None = None
+    image: Image,
+    rng: np.random.Generator,
+    roots: NDArray[np.float64],
+    length: float,
+    colour: Colour,
+    mask: Image | None = None,
 ) -> None:
     """Grass or reeds growing up from `roots` [n,2], in place; `mask` gets 255 where they are."""
     for x, y in roots:
@@ -86,7 +95,9 @@ def blades(
             cv2.fillPoly(mask, [points], 255, shift=4)
 
 
-def ridge(image: Image, rng: np.random.Generator, y: float, height: float, colour: Colour, rough: float = 1.0) -> None:
+def ridge(
+    image: Image, rng: np.random.Generator, y: float, height: float, colour: Colour, rough: float = 1.0
+) -> None:
     """A line of hills or tree tops whose feet stand at row `y`."""
     bank = noise_bank()
     x, row = int(rng.integers(0, 384)), int(rng.integers(0, 1024))
@@ -112,7 +123,9 @@ def _sky(image: Image, rng: np.random.Generator, horizon: int) -> None:
         roughen(sky, rng, rng.uniform(0.1, 0.5), (rng.uniform(2.0, 5.0), rng.uniform(1.0, 2.0)))
 
 
-def _speckle(image: Image, rng: np.random.Generator, rows: tuple[int, int], colour: Colour, count: int) -> None:
+def _speckle(
+    image: Image, rng: np.random.Generator, rows: tuple[int, int], colour: Colour, count: int
+) -> None:
     """Stones, shells, clods: flat ellipses that grow towards the camera."""
     top, bottom = rows
     for _ in range(count):
@@ -123,7 +136,9 @@ def _speckle(image: Image, rng: np.random.Generator, rows: tuple[int, int], colo
         shade = vary(rng, colour, 40)
         cv2.ellipse(image, centre, axes, 0, 0, 360, shade, -1, cv2.LINE_AA)
         lit = tuple(min(255, c + 22) for c in shade)
-        cv2.ellipse(image, (centre[0], centre[1] - axes[1] // 3), (axes[0] * 2 // 3, axes[1] // 2), 0, 0, 360, lit, -1)
+        cv2.ellipse(
+            image, (centre[0], centre[1] - axes[1] // 3), (axes[0] * 2 // 3, axes[1] // 2), 0, 0, 360, lit, -1
+        )
 
 
 def _trunks(image: Image, rng: np.random.Generator, foot: int, count: int) -> None:
@@ -132,18 +147,24 @@ def _trunks(image: Image, rng: np.random.Generator, foot: int, count: int) -> No
         lean = rng.normal(0, 14)
         bark = vary(rng, (84, 72, 60), 30)
         y = foot + int(width)
-        shape = np.array([[x - width / 2, y], [x - width / 2.6 + lean, 0], [x + width / 2.6 + lean, 0], [x + width / 2, y]])
+        shape = np.array(
+            [[x - width / 2, y], [x - width / 2.6 + lean, 0], [x + width / 2.6 + lean, 0], [x + width / 2, y]]
+        )
         cv2.fillPoly(image, [shape.astype(np.int32)], bark, cv2.LINE_AA)
         lit = tuple(min(255, c + 20) for c in bark)
         shape[2:, 0] -= width * 0.55
         cv2.fillPoly(image, [shape.astype(np.int32)], lit, cv2.LINE_AA)
 
 
-def _leaves(image: Image, rng: np.random.Generator, rows: tuple[int, int], colour: Colour, count: int) -> None:
+def _leaves(
+    image: Image, rng: np.random.Generator, rows: tuple[int, int], colour: Colour, count: int
+) -> None:
     for _ in range(count):
         centre = (int(rng.integers(0, WIDTH)), int(rng.integers(*rows)))
         axes = (int(rng.integers(4, 26)), int(rng.integers(3, 12)))
-        cv2.ellipse(image, centre, axes, float(rng.uniform(0, 180)), 0, 360, vary(rng, colour, 44), -1, cv2.LINE_AA)
+        cv2.ellipse(
+            image, centre, axes, float(rng.uniform(0, 180)), 0, 360, vary(rng, colour, 44), -1, cv2.LINE_AA
+        )
 
 
 def _water(image: Image, rng: np.random.Generator, rows: tuple[int, int]) -> None:
@@ -161,7 +182,9 @@ def _beach(image: Image, rng: np.random.Generator, horizon: int) -> Landscape:
     gradient(image[shore:], vary(rng, sand, 10), vary(rng, sand, 24))
     roughen(image[shore:], rng, rng.uniform(0.15, 0.4), (rng.uniform(0.7, 3.0), 0.6))
     foam = np.stack([np.arange(0, WIDTH + 16, 16), shore + rng.normal(0, 2.5, WIDTH // 16 + 1)], 1)
-    cv2.polylines(image, [foam.astype(np.int32)], False, (232, 234, 232), int(rng.integers(2, 7)), cv2.LINE_AA)
+    cv2.polylines(
+        image, [foam.astype(np.int32)], False, (232, 234, 232), int(rng.integers(2, 7)), cv2.LINE_AA
+    )
     _speckle(image, rng, (shore, HEIGHT), vary(rng, (126, 114, 100), 40), int(rng.integers(8, 40)))
     return Landscape(image, horizon, (shore + 8, HEIGHT), (horizon + 12, shore), (146, 142, 92))
 
@@ -187,7 +210,9 @@ def _meadow(image: Image, rng: np.random.Generator, horizon: int) -> Landscape:
     roughen(image[horizon:], rng, rng.uniform(0.25, 0.5), (rng.uniform(1.0, 3.0), 0.7))
     count = int(rng.integers(60, 140))
     depth = np.sort(rng.random(count)) ** 0.8
-    for part in np.array_split(np.stack([rng.uniform(0, WIDTH, count), horizon + depth * (HEIGHT - horizon)], 1), 4):
+    for part in np.array_split(
+        np.stack([rng.uniform(0, WIDTH, count), horizon + depth * (HEIGHT - horizon)], 1), 4
+    ):
         blades(image, rng, part, 6 + 26 * float(part[0, 1] - horizon) / (HEIGHT - horizon), near)
     return Landscape(image, horizon, (horizon + 20, HEIGHT), (0, 0), near)
 
@@ -236,8 +261,13 @@ def _snowfield(image: Image, rng: np.random.Generator, horizon: int) -> Landscap
 
 
 LANDSCAPES: dict[str, Callable[[Image, np.random.Generator, int], Landscape]] = {
-    "beach": _beach, "lake": _lake, "meadow": _meadow, "forest": _forest, "yard": _yard, "snowfield": _snowfield,
-}  # fmt: skip
+    "beach": _beach,
+    "lake": _lake,
+    "meadow": _meadow,
+    "forest": _forest,
+    "yard": _yard,
+    "snowfield": _snowfield,
+}
 
 
 def paint_landscape(rng: np.random.Generator) -> Landscape:

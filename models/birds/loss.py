@@ -1,4 +1,4 @@
-"""What the detector learns from: task-aligned assignment (TOOD, Feng et al., ICCV 2021) with BCE and GIoU losses."""
+"""The training loss: task-aligned assignment (TOOD, Feng et al., ICCV 2021), BCE and GIoU."""
 
 from __future__ import annotations
 
@@ -13,11 +13,13 @@ _MIN_SIDE = 12.0  # pixels: flatter boxes are widened to it when cells are looke
 _EPS = 1e-9
 
 
-def detection_loss(logits: Tensor, boxes: Tensor, true_boxes: Tensor, labels: Tensor, where: Tensor) -> Tensor:
+def detection_loss(
+    logits: Tensor, boxes: Tensor, true_boxes: Tensor, labels: Tensor, where: Tensor
+) -> Tensor:
     """The loss of a batch, a scalar.
 
-    logits [B,A,K] and boxes [B,A,4] are predictions, `where` [A,3] the cells (see `model.cells`); true_boxes [B,M,4]
-    and labels [B,M], -1 where there is none, are the truth. Boxes are x1 y1 x2 y2 in pixels.
+    logits [B,A,K] and boxes [B,A,4] are predictions, `where` [A,3] the cells (see `model.cells`); true_boxes
+    [B,M,4] and labels [B,M], -1 where there is none, are the truth. Boxes are x1 y1 x2 y2 in pixels.
     """
     targets, matched, positive = assign(logits.detach(), boxes.detach(), true_boxes, labels, where)
     total = targets.sum().clamp(min=1.0)
@@ -36,7 +38,9 @@ def assign(
     """
     exists = labels >= 0  # B,M
     index = labels.clamp(min=0)
-    scores = logits.sigmoid().transpose(1, 2).gather(1, index[..., None].expand(-1, -1, logits.shape[1]))  # B,M,A
+    scores = (
+        logits.sigmoid().transpose(1, 2).gather(1, index[..., None].expand(-1, -1, logits.shape[1]))
+    )  # B,M,A
     overlap = iou(true_boxes[:, :, None], boxes[:, None])  # B,M,A
     alignment = scores.pow(_ALPHA) * overlap.pow(_BETA) + _EPS
     inside = _reachable(true_boxes, where) & exists[..., None]
@@ -82,7 +86,9 @@ def generalised_iou(a: Tensor, b: Tensor) -> Tensor:
 
 
 def _areas(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    inner = (torch.minimum(a[..., 2:], b[..., 2:]) - torch.maximum(a[..., :2], b[..., :2])).clamp(min=0).prod(-1)
+    inner = (
+        (torch.minimum(a[..., 2:], b[..., 2:]) - torch.maximum(a[..., :2], b[..., :2])).clamp(min=0).prod(-1)
+    )
     hull = (torch.maximum(a[..., 2:], b[..., 2:]) - torch.minimum(a[..., :2], b[..., :2])).prod(-1)
     union = (a[..., 2:] - a[..., :2]).prod(-1) + (b[..., 2:] - b[..., :2]).prod(-1) - inner
     return inner, union.clamp(min=_EPS), hull.clamp(min=_EPS)

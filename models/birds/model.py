@@ -1,8 +1,9 @@
 """The detector network: a depthwise-separable backbone, a two-way feature pyramid and an anchor-free head.
 
-Only convolutions, ReLU, additions and nearest doubling, so that any edge compiler can run it; channel counts are
-multiples of 16, so that blocked layouts have no rest. At every cell of strides 8, 16 and 32 it gives a logit per
-class and the logarithms of the distances to the four sides of the box, in strides (as FCOS, Tian et al., ICCV 2019).
+Only convolutions, ReLU, additions and nearest doubling, so that any edge compiler can run it; channel counts
+are multiples of 16, so that blocked layouts have no rest. At every cell of strides 8, 16 and 32 it gives a
+logit per class and the logarithms of the distances to the four sides of the box, in strides (as FCOS, Tian
+et al., ICCV 2019).
 """
 
 from __future__ import annotations
@@ -24,7 +25,9 @@ _PRIOR = 0.01  # score of an untrained class output (focal loss paper, Lin et al
 class ConvNorm(nn.Module):
     """Convolution and batch norm, with ReLU unless told otherwise."""
 
-    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1, relu: bool = True):
+    def __init__(
+        self, inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1, relu: bool = True
+    ):
         super().__init__()
         self.conv = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=False)
         self.norm = nn.BatchNorm2d(outputs)
@@ -57,7 +60,9 @@ class Tower(nn.Module):
 
     def __init__(self, width: int, depth: int, outputs: int, bias: float):
         super().__init__()
-        self.depthwise = nn.ModuleList(nn.Conv2d(width, width, 3, padding=1, groups=width, bias=False) for _ in range(depth))
+        self.depthwise = nn.ModuleList(
+            nn.Conv2d(width, width, 3, padding=1, groups=width, bias=False) for _ in range(depth)
+        )
         self.pointwise = nn.ModuleList(nn.Conv2d(width, width, 1, bias=False) for _ in range(depth))
         self.norms = nn.ModuleList(
             nn.ModuleList(nn.BatchNorm2d(width) for _ in range(2 * depth)) for _ in STRIDES
@@ -65,21 +70,21 @@ class Tower(nn.Module):
         self.act = nn.ReLU()
         self.out = nn.Conv2d(width, outputs, 1)
         nn.init.normal_(self.out.weight, std=0.01)
-        nn.init.constant_(self.out.bias, bias)  # type: ignore[arg-type]
+        nn.init.constant_(self.out.bias, bias)
 
     def forward(self, x: Tensor, level: int) -> Tensor:
         """[B,width,H,W] of pyramid level `level` → [B,outputs,H,W]."""
         norms = self.norms[level]
         for i, (depthwise, pointwise) in enumerate(zip(self.depthwise, self.pointwise, strict=True)):
-            x = self.act(norms[2 * i](depthwise(x)))  # type: ignore[index]
-            x = self.act(norms[2 * i + 1](pointwise(x)))  # type: ignore[index]
-        return self.out(x)  # type: ignore[no-any-return]
+            x = self.act(norms[2 * i](depthwise(x)))
+            x = self.act(norms[2 * i + 1](pointwise(x)))
+        return self.out(x)
 
 
 class Detector(nn.Module):
-    """Normalised image [B,3,H,W], sides multiples of 32 → (cls, box) of each stride, in the order of `STRIDES`.
+    """Normalised image [B,3,H,W], sides multiples of 32 → (cls, box) of each of `STRIDES`.
 
-    cls: logits [B,classes,H/s,W/s]. box: [B,4,H/s,W/s], log of the distances left, top, right, bottom in strides.
+    cls: logits [B,classes,H/s,W/s]. box: [B,4,H/s,W/s], log of the distances left, top, right, bottom.
     """
 
     def __init__(self, classes: int, pyramid: int = 64):
@@ -107,7 +112,9 @@ class Detector(nn.Module):
 
 
 def _stage(inputs: int, outputs: int, depth: int) -> nn.Sequential:
-    return nn.Sequential(Separable(inputs, outputs, 2), *(Separable(outputs, outputs) for _ in range(depth - 1)))
+    return nn.Sequential(
+        Separable(inputs, outputs, 2), *(Separable(outputs, outputs) for _ in range(depth - 1))
+    )
 
 
 def cells(width: int, height: int, strides: Sequence[int] = STRIDES) -> Tensor:
@@ -120,7 +127,7 @@ def cells(width: int, height: int, strides: Sequence[int] = STRIDES) -> Tensor:
 
 
 def flatten(outputs: Sequence[tuple[Tensor, Tensor]], where: Tensor) -> tuple[Tensor, Tensor]:
-    """The network's outputs → logits [B,A,classes] and boxes x1 y1 x2 y2 [B,A,4] in pixels; `where` from `cells`."""
+    """Outputs of the network and its `cells` → logits [B,A,classes], boxes x1 y1 x2 y2 [B,A,4] in pixels."""
     logits = torch.cat([cls.flatten(2) for cls, _ in outputs], 2).transpose(1, 2)
     logs = torch.cat([box.flatten(2) for _, box in outputs], 2).transpose(1, 2)
     reach = logs.clamp(-6, 5).exp() * where[:, 2:]

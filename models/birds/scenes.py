@@ -26,12 +26,14 @@ _SMALLEST = 26.0
 _THINNEST = 14  # shorter side in pixels below which a bird is too far to be drawn
 _LEAST_VISIBLE = 0.4  # a bird hidden more than that is nobody's mistake to miss, so it has no box
 _MOST_OVERLAP = 0.15
-_EMPTY_BOXES = (0, 4)
+_NEAR_IS_LOW = ("ground", "water")  # places where what is closer stands lower in the picture
+# Sizes travelled and strides or wing beats made in a second.
+_MOTION = {"ground": (0.5, 1.6), "water": (0.25, 0.5), "perch": (0.0, 0.4), "air": (1.6, 2.5)}
 
 
 @dataclass(frozen=True)
 class Scene:
-    """image: RGB bytes [H,W,3]. boxes: float32 [n,4], x1 y1 x2 y2 in pixels. labels: int64 [n], index of LABELS."""
+    """image: RGB bytes [H,W,3]. boxes: float32 [n,4], x1 y1 x2 y2 in pixels. labels: int64 [n]."""
 
     image: Image
     boxes: NDArray[np.float32]
@@ -113,12 +115,12 @@ def _hatch(rng: np.random.Generator, place: landscapes.Landscape, conditions: ca
     rows = {"ground": place.ground, "water": place.water if place.water[1] else place.ground}.get(
         pose.place, (int(0.12 * HEIGHT), int(0.8 * HEIGHT))
     )
-    y = rows[0] + near * (rows[1] - rows[0]) if pose.place in ("ground", "water") else float(rng.uniform(*rows))
+    y = rows[0] + near * (rows[1] - rows[0]) if pose.place in _NEAR_IS_LOW else float(rng.uniform(*rows))
     distance = _SIZES[0] * (_SIZES[1] / _SIZES[0]) ** near
     size = max(_SMALLEST, distance * species.size**0.7 * float(rng.uniform(0.85, 1.15)))
     ahead = -1.0 if look.flip else 1.0
     moves = rng.random() < 0.6
-    pace, beat = {"ground": (0.5, 1.6), "water": (0.25, 0.5), "perch": (0.0, 0.4), "air": (1.6, 2.5)}[pose.place]
+    pace, beat = _MOTION[pose.place]
     if pose.place == "ground" and not moves:
         pace, beat = 0.0, 0.0
     climb = float(rng.normal(0, 0.1)) * size if pose.place == "air" else 0.0
@@ -134,7 +136,9 @@ def _perch(image: Image, rng: np.random.Generator, bird: _Bird) -> None:
     thick = max(3.0, bird.size * float(rng.uniform(0.06, 0.14)))
     wood = landscapes.vary(rng, (96, 80, 64), 30)
     if rng.random() < 0.4:
-        shape = np.array([[x - thick, y - 1], [x + thick, y - 1], [x + 1.2 * thick, HEIGHT], [x - 1.2 * thick, HEIGHT]])
+        shape = np.array(
+            [[x - thick, y - 1], [x + thick, y - 1], [x + 1.2 * thick, HEIGHT], [x - 1.2 * thick, HEIGHT]]
+        )
     else:
         side = 1 if rng.random() < 0.5 else -1
         near, far = x + side * bird.size * 4.0, x - side * bird.size * 1.2
@@ -188,8 +192,7 @@ def _frame(stage: _Stage, time: float) -> Scene:
             boxes.append(box)
             labels.append(bird.label)
     exposed = camera.expose(image, stage.conditions, np.random.default_rng((stage.seed, 2)), time)
-    shape = np.array(boxes, np.float32) if boxes else np.zeros(_EMPTY_BOXES, np.float32)
-    return Scene(exposed, shape, np.array(labels, np.int64))
+    return Scene(exposed, np.array(boxes, np.float32).reshape(-1, 4), np.array(labels, np.int64))
 
 
 def _bounds(sprite: Sprite, origin: tuple[float, float]) -> tuple[int, int, int, int]:
@@ -210,7 +213,13 @@ def _window(sprite: Sprite, origin: tuple[float, float]) -> tuple[slice, slice, 
 
 
 def _lay(
-    image: Image, owner: Image, number: int, bird: _Bird, sprite: Sprite, origin: tuple[float, float], fog: int
+    image: Image,
+    owner: Image,
+    number: int,
+    bird: _Bird,
+    sprite: Sprite,
+    origin: tuple[float, float],
+    fog: int,
 ) -> None:
     window = _window(sprite, origin)
     if window is None:
@@ -234,10 +243,14 @@ def _ground_contact(image: Image, bird: _Bird, sprite: Sprite, origin: tuple[flo
         _blend(image, np.zeros(3, np.float32), shadow, (origin[0] - width * 0.5, origin[1] - 2 * half))
     elif bird.pose.place == "water":
         mirrored = sprite.coverage[::-1] * 0.3
-        _blend(image, np.array([58, 66, 70], np.float32), mirrored, (origin[0] - sprite.anchor[0], origin[1] - 2))
+        _blend(
+            image, np.array([58, 66, 70], np.float32), mirrored, (origin[0] - sprite.anchor[0], origin[1] - 2)
+        )
 
 
-def _blend(image: Image, colour: NDArray[np.float32], alpha: NDArray[np.float32], corner: tuple[float, float]) -> None:
+def _blend(
+    image: Image, colour: NDArray[np.float32], alpha: NDArray[np.float32], corner: tuple[float, float]
+) -> None:
     window = _window(Sprite(alpha, alpha, (0.0, 0.0)), corner)
     if window is None:
         return

@@ -15,7 +15,7 @@ from sanderling.models.birds.scenes import Scene
 
 @dataclass(frozen=True)
 class Accuracy:
-    """Average precision, 0..1: mean over classes at IoU 0.5 and over IoU 0.5:0.95, and each class at IoU 0.5."""
+    """Average precision, 0..1: the classes' mean at IoU 0.5 and over 0.5:0.95; each class at 0.5."""
 
     map50: float
     map50_95: float
@@ -37,7 +37,7 @@ def score(scenes: Sequence[Scene], detections: Sequence[Detections], labels: Seq
         evaluation = COCOeval(truth, truth.loadRes(found), "bbox")
         evaluation.evaluate()
         evaluation.accumulate()
-    # precision: [IoU thresholds, recall steps, classes, area ranges, numbers of detections]; -1 where undefined
+    # [IoU thresholds, recall steps, classes, area ranges, numbers of detections]; -1 where undefined
     precision = evaluation.eval["precision"][:, :, :, 0, -1]
     per_class = {label: _mean(precision[0, :, i]) for i, label in enumerate(labels)}
     return Accuracy(_mean(precision[0]), _mean(precision), per_class)
@@ -50,11 +50,16 @@ def _mean(values: np.ndarray) -> float:
 
 def _truth(scenes: Sequence[Scene], labels: Sequence[str]) -> dict[str, object]:
     annotations = [
-        {"image_id": image, "category_id": int(label), "bbox": _xywh(box), "area": float(np.prod(box[2:] - box[:2])),
-         "iscrowd": 0}
+        {
+            "image_id": image,
+            "category_id": int(label),
+            "bbox": _xywh(box),
+            "area": float(np.prod(box[2:] - box[:2])),
+            "iscrowd": 0,
+        }
         for image, scene in enumerate(scenes)
         for box, label in zip(scene.boxes, scene.labels, strict=True)
-    ]  # fmt: skip
+    ]
     return {
         "info": {},
         "images": [{"id": i} for i in range(len(scenes))],

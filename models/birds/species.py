@@ -1,7 +1,8 @@
 """The birds as data: what each species looks like, told by shape and plumage pattern, never by colour.
 
-Coordinates are in body lengths: x to the right (birds look right), y downwards, origin between the feet, or at the
-middle of the body for a bird in the air. Colours are roles; a palette that any species may wear fills them.
+Coordinates are in body lengths: x to the right (birds look right), y downwards, origin between the feet, or
+at the middle of the body for a bird in the air. Colours are roles; a palette that any species may wear fills
+them.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ Joint = Literal["", "head", "leg_a", "leg_b", "wing"]
 class Part:
     """One painted shape: a smooth closed outline, or a stroke along `points` where `width` is above 0.
 
-    inside: paint only where the bird already is (a marking). pattern: fill with bars or spots instead of a plain
-    colour. joint: the moving limb that the part belongs to.
+    inside: paint only where the bird already is (a marking). pattern: fill with bars or spots instead of a
+    plain colour. joint: the moving limb that the part belongs to.
     """
 
     role: Role
@@ -42,7 +43,7 @@ class Pose:
 
 @dataclass(frozen=True)
 class Species:
-    """A class of the detector; `size` is the size of its longer side beside the other species at one distance."""
+    """A class of the detector; `size` is that of its longer side, beside the other species."""
 
     label: str
     size: float
@@ -216,14 +217,16 @@ _HOOPOE_PERCH = Pose("perch", (*_legs(0.05, 0.3, 0.05, 0.05), *_HOOPOE_BODY), _H
 _SWALLOW_FLYING = Pose(
     "air",
     (
-        Part("base", ((0.2, 0.0), (-0.02, -0.34), (-0.34, -0.6), (-0.75, -0.72), (-0.36, -0.36), (-0.12, 0.0)),
+        Part("base", ((0.2, 0.0), (-0.02, -0.34), (-0.34, -0.6), (-0.75, -0.72), (-0.36, -0.36),
+                      (-0.12, 0.0)),
              joint="wing"),
         Part("dark", ((-0.3, 0.0), (-0.7, -0.12), (-1.15, -0.3), (-0.72, -0.03), (-1.15, 0.2), (-0.7, 0.1)),
              smooth=False),
         Part("dark", ((-0.5, -0.02), (-0.2, -0.1), (0.2, -0.13), (0.45, -0.08), (0.52, 0.0), (0.4, 0.1),
                       (0.1, 0.13), (-0.25, 0.08))),
         Part("light", ((-0.5, 0.05), (0.0, 0.04), (0.3, 0.05), (0.4, 0.2), (-0.3, 0.2)), inside=True),
-        Part("dark", ((0.24, -0.02), (0.18, -0.36), (-0.05, -0.7), (-0.42, -0.98), (-0.2, -0.5), (-0.14, 0.02)),
+        Part("dark", ((0.24, -0.02), (0.18, -0.36), (-0.05, -0.7), (-0.42, -0.98), (-0.2, -0.5),
+                      (-0.14, 0.02)),
              joint="wing"),
         Part("base", ((0.3, 0.04), (0.5, 0.02), (0.44, 0.14), (0.32, 0.14)), inside=True),
         Part("bill", ((0.5, -0.03), (0.6, 0.01), (0.5, 0.04)), smooth=False),
@@ -236,7 +239,8 @@ _SWALLOW_PERCHED = Pose(
     (
         Part("dark", ((-0.2, -0.3), (-0.62, 0.3), (-0.2, -0.02), (-0.34, 0.5), (0.0, -0.1)), smooth=False),
         Part("light", ((0.1, -0.78), (0.3, -0.55), (0.24, -0.2), (0.02, 0.0), (-0.18, -0.1), (-0.18, -0.5))),
-        Part("dark", ((0.06, -0.78), (0.14, -0.5), (-0.05, -0.16), (-0.52, 0.22), (-0.26, -0.3), (-0.16, -0.66))),
+        Part("dark", ((0.06, -0.78), (0.14, -0.5), (-0.05, -0.16), (-0.52, 0.22), (-0.26, -0.3),
+                      (-0.16, -0.66))),
         Part("dark", _disc(0.17, -0.82, 0.17, 0.15), joint="head"),
         Part("base", _disc(0.24, -0.74, 0.1, 0.09), inside=True, joint="head"),
         Part("bill", ((0.31, -0.86), (0.44, -0.8), (0.31, -0.78)), smooth=False, joint="head"),

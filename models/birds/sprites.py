@@ -15,7 +15,7 @@ Image = NDArray[np.uint8]
 Floats = NDArray[np.float32]
 Colour = tuple[int, int, int]
 
-# Plumage colours (base, light, dark), RGB. Every species wears every palette, so colour says nothing about it.
+# Plumage colours (base, light, dark), RGB. Every species wears every palette: colour says nothing.
 _PLUMAGES: tuple[tuple[Colour, Colour, Colour], ...] = (
     ((150, 152, 158), (236, 236, 232), (40, 42, 50)),
     ((142, 112, 80), (228, 214, 190), (62, 44, 32)),
@@ -29,6 +29,7 @@ _PLUMAGES: tuple[tuple[Colour, Colour, Colour], ...] = (
 _BARE_PARTS: tuple[Colour, ...] = (
     (44, 42, 44), (214, 128, 40), (218, 186, 70), (176, 62, 44), (112, 116, 112), (98, 104, 66),
 )  # fmt: skip
+_EYE: Colour = (18, 16, 16)
 _CURVE_STEPS = 5  # points per control point of a smooth outline
 _SUBPIXEL_BITS = 4  # fixed-point fraction that OpenCV's polygon calls take
 
@@ -48,7 +49,7 @@ class Look:
 
 @dataclass(frozen=True)
 class Sprite:
-    """colour [h,w,3], multiplied by coverage [h,w,1] in 0..1; `anchor` is where the bird's origin lies in it."""
+    """colour [h,w,3], multiplied by coverage [h,w,1] in 0..1; `anchor`: the bird's origin in it."""
 
     colour: Floats
     coverage: Floats
@@ -67,8 +68,13 @@ def make_look(rng: np.random.Generator) -> Look:
         return r, g, b
 
     roles: dict[Role, Colour] = {
-        "base": worn(base), "light": worn(light), "dark": worn(dark), "bill": bill, "leg": leg, "eye": (18, 16, 16),
-    }  # fmt: skip
+        "base": worn(base),
+        "light": worn(light),
+        "dark": worn(dark),
+        "bill": bill,
+        "leg": leg,
+        "eye": _EYE,
+    }
     return Look(
         colours=roles,
         stretch=(float(rng.uniform(0.9, 1.12)), float(rng.uniform(0.92, 1.08))),
@@ -80,7 +86,7 @@ def make_look(rng: np.random.Generator) -> Look:
 
 
 def paint(pose: Pose, look: Look, size: float, phase: float, moving: bool) -> Sprite:
-    """Paint a bird whose longer side takes `size` pixels; `phase` in 0..1 is the place in its stride or wing beat."""
+    """Paint a bird whose longer side takes `size` pixels, at `phase` 0..1 of its stride or wing beat."""
     joints = _joint_matrices(pose, look, phase, moving)
     body = _body_matrix(look)
     outlines = [_transform(body @ joints[part.joint], _outline(part)) for part in pose.parts]
@@ -90,7 +96,7 @@ def paint(pose: Pose, look: Look, size: float, phase: float, moving: bool) -> Sp
     oversample = 3 if size < 90 else 2
     scale = size * oversample / longer
     pad = oversample
-    width, height = (int(math.ceil(v * scale)) + 2 * pad for v in high - low)
+    width, height = (math.ceil(v * scale) + 2 * pad for v in high - low)
     width, height = (math.ceil(v / oversample) * oversample for v in (width, height))
 
     colour = np.zeros((height, width, 3), np.uint8)
@@ -147,10 +153,14 @@ def _outline(part: Part) -> NDArray[np.float64]:
 
 def _spline(points: NDArray[np.float64], *, closed: bool) -> NDArray[np.float64]:
     """Catmull-Rom curve through `points`."""
-    around = np.concatenate([points[-1:], points, points[:2]] if closed else [points[:1], points, points[-1:]])
+    around = np.concatenate(
+        [points[-1:], points, points[:2]] if closed else [points[:1], points, points[-1:]]
+    )
     p0, p1, p2, p3 = (around[i : len(around) - 3 + i, None] for i in range(4))
     t = (np.arange(_CURVE_STEPS) / _CURVE_STEPS)[None, :, None]
-    curve = 0.5 * (2 * p1 + (p2 - p0) * t + (2 * p0 - 5 * p1 + 4 * p2 - p3) * t**2 + (3 * p1 - p0 - 3 * p2 + p3) * t**3)
+    curve = 0.5 * (
+        2 * p1 + (p2 - p0) * t + (2 * p0 - 5 * p1 + 4 * p2 - p3) * t**2 + (3 * p1 - p0 - 3 * p2 + p3) * t**3
+    )
     flat = curve.reshape(-1, 2)
     return flat if closed else np.concatenate([flat, points[-1:]])
 

@@ -1,7 +1,8 @@
 """Trains the bird detector: `python -m sanderling.models.birds.train --out DIR`.
 
-About an hour on two cores. Scenes are rendered once into DIR/scenes; checkpoints go to DIR/checkpoint.pt, the best
-weights so far to DIR/birds.onnx. Ctrl-C writes a checkpoint; `--resume` goes on from it as if nothing had happened.
+About an hour on two cores. Scenes are rendered once into DIR/scenes; checkpoints go to DIR/checkpoint.pt,
+the best weights so far to DIR/birds.onnx. Ctrl-C writes a checkpoint; `--resume` goes on from it as if
+nothing had happened.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ from sanderling.models.birds.species import LABELS
 class Recipe:
     """What decides the result. Batches depend on (seed, step) alone, so a resumed run sees the same ones."""
 
-    steps: int = 9000
+    steps: int = 4500
     batch: int = 16
     scenes: int = 16_000
     rate: float = 2e-3
@@ -47,7 +48,7 @@ class Recipe:
     average: float = 0.9985  # of the moving average of weights, reached gradually
     clip: float = 8.0  # gradient norm
     seed: int = 0
-    check_every: int = 1000  # steps between two evaluations
+    check_every: int = 250  # steps between two evaluations
     check_scenes: int = 100
 
 
@@ -57,7 +58,7 @@ class Trainer:
     def __init__(self, recipe: Recipe, device: torch.device) -> None:
         torch.manual_seed(recipe.seed)
         self.recipe, self.device, self.step, self.best = recipe, device, 0, -1.0
-        self.network = Detector(len(LABELS)).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.network = Detector(len(LABELS)).to(device, memory_format=torch.channels_last)
         self.averaged = copy.deepcopy(self.network).eval().requires_grad_(False)
         self._optimizer = torch.optim.AdamW(_groups(self.network, recipe.decay), lr=recipe.rate)
         self._where = cells(*CANVAS).to(device)
@@ -130,7 +131,9 @@ def check(network: nn.Module, device: torch.device, scenes: list[Scene]) -> Accu
                 for kind, value in zip(("cls", "box"), level, strict=True)
             }
             detections = decode(named, STRIDES, Thresholds(score=0.01))
-            found.append(type(detections)(placement.to_image(detections.boxes), detections.scores, detections.labels))
+            found.append(
+                type(detections)(placement.to_image(detections.boxes), detections.scores, detections.labels)
+            )
     return score(scenes, found, LABELS)
 
 
@@ -173,7 +176,9 @@ def train(trainer: Trainer, cache: SceneCache, out: Path) -> bool:
                 _progress(trainer.step, recipe, float(np.mean(losses[-50:])), time.monotonic() - begin, first)
             if trainer.step % recipe.check_every == 0 or trainer.step == recipe.steps:
                 accuracy = check(trainer.averaged, trainer.device, held_out)
-                _say(f"step {trainer.step}: mAP@0.5 {accuracy.map50:.4f}, mAP@0.5:0.95 {accuracy.map50_95:.4f}")
+                _say(
+                    f"step {trainer.step}: mAP@0.5 {accuracy.map50:.4f}, mAP@0.5:0.95 {accuracy.map50_95:.4f}"
+                )
                 if accuracy.map50 >= trainer.best:
                     trainer.best = accuracy.map50
                     export.save(copy.deepcopy(trainer.averaged).cpu(), out)
@@ -188,7 +193,9 @@ def _progress(step: int, recipe: Recipe, loss: float, seconds: float, first: int
     per_step = seconds / (step - first)
     left = int(per_step * (recipe.steps - step))
     speed = recipe.batch / per_step
-    _say(f"step {step}/{recipe.steps}  loss {loss:.4f}  {speed:.1f} images/s  {left // 60}:{left % 60:02} left")
+    _say(
+        f"step {step}/{recipe.steps}  loss {loss:.4f}  {speed:.1f} images/s  {left // 60}:{left % 60:02} left"
+    )
 
 
 def _say(line: str) -> None:
@@ -200,7 +207,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m sanderling.models.birds.train", description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="folder for scenes, checkpoints and weights")
     parser.add_argument("--steps", type=int, default=Recipe.steps, help="default: %(default)s")
-    parser.add_argument("--scenes", type=int, default=Recipe.scenes, help="rendered for training; %(default)s")
+    parser.add_argument(
+        "--scenes", type=int, default=Recipe.scenes, help="rendered for training; %(default)s"
+    )
     parser.add_argument("--seed", type=int, default=Recipe.seed)
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="default: all cores")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
@@ -224,7 +233,8 @@ def main(arguments: list[str] | None = None) -> int:
     cache = SceneCache(options.out / "scenes", recipe.scenes)
     cache.prepare(lambda done, total: _say(f"rendered {done}/{total} scenes"))
     if not train(trainer, cache, options.out):
-        _say(f"stopped at step {trainer.step}; go on with: python -m {__spec__.name} --out {options.out} --resume")
+        again = f"python -m {parser.prog.split()[-1]} --out {options.out} --steps {options.steps} --resume"
+        _say(f"stopped at step {trainer.step}; go on with: {again}")
         return 130
     return 0
 

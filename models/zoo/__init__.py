@@ -1,8 +1,9 @@
 """Well-known architectures for benchmarks, kept without their weights.
 
-A graph file holds name and shape of every large tensor, so a few kilobytes stand for a network of tens of megabytes.
-`materialize` fills it with He-normal values: latency does not depend on trained weights, and activations keep a
-sane scale, so results can be compared between runtimes. The architectures are torchvision's, see NOTICE.
+A graph file holds name and shape of every large tensor, so a few kilobytes stand for a network of tens of
+megabytes. `materialize` fills it with He-normal values: latency does not depend on trained weights, and
+activations keep a sane scale, so results can be compared between runtimes. The architectures are
+torchvision's, see NOTICE.
 """
 
 from __future__ import annotations

@@ -13,7 +13,8 @@ from onnx import numpy_helper
 
 from sanderling.models import zoo
 
-# SHA-256 over the bytes of all initializers in order, for seed 0: benchmarks of different days use the same weights.
+# SHA-256 over the bytes of all initializers in order, for seed 0: benchmarks of different days use the same
+# weights.
 DIGESTS: dict[str, str] = {
     "mobilenet_v2": "3d25c102b96d8f1080c6e13932a67a79f01677bece842b9f24db181d92852a28",
     "resnet18": "5a657ee88aaddf03bd336d37df7c5f836d1c4d6b91e0bab0f7d42b2ee3e0b527",
