@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 from onnx import ModelProto, NodeProto, helper, numpy_helper
 
+from .canonical import REDUCTIONS
 from .errors import UnsupportedError
 from .graph import Array, AttributeValue, Graph, Node, TensorType
 from .onnx_types import from_array, type_proto
@@ -112,11 +113,12 @@ def _ints(values: AttributeValue) -> Array:
     return np.array(values, np.int64).reshape(-1)
 
 
-def _as_inputs(**order: str) -> Callable[[_Writer, Node], None]:
-    """Attributes of the canonical form that ONNX takes as integer inputs: attribute name → its place's name."""
+def _as_inputs(*order: str) -> Callable[[_Writer, Node], None]:
+    """Attributes of the canonical form that ONNX takes as inputs of integers."""
 
     def export(writer: _Writer, node: Node) -> None:
-        if not order.keys() & node.attributes.keys():
+        schema = onnx.defs.get_schema(node.op, writer.graph.opset, "")
+        if not set(order) <= node.attributes.keys() or set(order) <= schema.attributes.keys():
             _plain(writer, node)
             return
         extra = [writer.constant(f"{node.name}_{key}", _ints(node.attributes[key])) for key in order]
@@ -178,9 +180,9 @@ def _resize(writer: _Writer, node: Node) -> None:
     rest = {key: value for key, value in node.attributes.items() if key != "scales"}
     before, after = writer.type(node.inputs[0]).shape, writer.type(node.outputs[0]).shape
     if tuple(np.floor(np.array(before, np.float32) * scales).astype(int)) == after:
-        extra = ("", writer.constant(f"{node.name}_scales", scales))
+        extra = ["", writer.constant(f"{node.name}_scales", scales)]
     else:
-        extra = ("", "", writer.constant(f"{node.name}_sizes", _ints(after)))
+        extra = ["", "", writer.constant(f"{node.name}_sizes", _ints(after))]
     writer.emit("Resize", (node.inputs[0], *extra), node.outputs, node.name, **rest)
 
 
@@ -205,27 +207,13 @@ def _silu(writer: _Writer, node: Node) -> None:
 _EXPORTS: Mapping[str, Callable[[_Writer, Node], None]] = {
     "Clip": _clip,
     "Dense": _dense,
-    "Expand": _as_inputs(shape="shape"),
+    "Expand": _as_inputs("shape"),
     "Pad": _pad,
-    "Reshape": _as_inputs(shape="shape"),
+    "Reshape": _as_inputs("shape"),
     "Resize": _resize,
     "Silu": _silu,
     "Slice": _slice,
-    "Split": _as_inputs(split="split"),
-    "Tile": _as_inputs(repeats="repeats"),
-    **dict.fromkeys(
-        (
-            "ReduceL1",
-            "ReduceL2",
-            "ReduceLogSum",
-            "ReduceLogSumExp",
-            "ReduceMax",
-            "ReduceMean",
-            "ReduceMin",
-            "ReduceProd",
-            "ReduceSum",
-            "ReduceSumSquare",
-        ),  # fmt: skip
-        _as_inputs(axes="axes"),
-    ),
+    "Split": _as_inputs("split"),
+    "Tile": _as_inputs("repeats"),
+    **dict.fromkeys(REDUCTIONS, _as_inputs("axes")),
 }

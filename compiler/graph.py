@@ -1,11 +1,12 @@
 """The compiler's graph: small, typed, immutable. Passes are functions Graph → Graph.
 
-Node operators are ONNX's own, in the default domain. After `passes.canonicalize` they are in canonical form,
-which is what grouping and templates match on (see `docs/compiler.md`).
+Node operators are ONNX's own; one of another domain is called ``domain::Operator``. After `passes.canonicalize`
+they are in canonical form, which is what grouping and templates match on (see `docs/compiler.md`).
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -29,7 +30,7 @@ class TensorType:
     @property
     def size(self) -> int:
         """Number of elements."""
-        return int(np.prod(self.shape, dtype=np.int64))
+        return math.prod(self.shape)
 
     @property
     def nbytes(self) -> int:

@@ -33,9 +33,14 @@ def to_graph(model: OnnxModel) -> Graph:
         type_ = static_type(value.type, f"input {value.name!r}")
         if type_ is None:
             raise ModelError(f"input {value.name!r} has no fixed shape")
+        if type_.nbytes > _MAX_TENSOR_BYTES:
+            raise ModelError(f"input {value.name!r} of shape {type_.shape} would have {type_.nbytes} bytes")
         importer.types[value.name] = type_
     importer.add_all(model.proto.graph)
     return importer.graph()
+
+
+_MAX_TENSOR_BYTES = 1 << 31  # no runtime at the edge could hold more
 
 
 class _Importer:
@@ -150,7 +155,12 @@ class _Importer:
             return
         for value, output in zip(node.output, outputs, strict=True):
             if output:
-                self.types[output] = types[output] or self._declared_type(value, name, op)
+                type_ = types[output] or self._declared_type(value, name, op)
+                if type_.nbytes > _MAX_TENSOR_BYTES:
+                    raise UnsupportedError(
+                        name, op, f"its output {type_.shape} would have {type_.nbytes} bytes"
+                    )
+                self.types[output] = type_
         self._nodes.append(Node(name, op, inputs, outputs, _attributes(node, name, op)))
 
     # What the rules are made of

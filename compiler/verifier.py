@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 
+from .canonical import FORMS, ShapeError
 from .graph import Graph, TensorType
 
 Rule = Callable[[Graph], Iterator[str]]
@@ -15,11 +16,14 @@ def verify(graph: Graph, canonical: bool = False) -> list[str]:
     Args:
         canonical: whether nodes must be in canonical form, too.
     """
-    rules = {**RULES, **(CANONICAL_RULES if canonical else {})}
-    found = [f"{name}: {violation}" for name, rule in RULES.items() for violation in rule(graph)]
+    found = _violations(RULES, graph)
     if found or not canonical:
         return found  # the canonical rules rely on a well-formed graph
-    return [f"{name}: {violation}" for name, rule in CANONICAL_RULES.items() for violation in rule(graph)]
+    return _violations(CANONICAL_RULES, graph)
+
+
+def _violations(rules: Mapping[str, Rule], graph: Graph) -> list[str]:
+    return [f"{name}: {violation}" for name, rule in rules.items() for violation in rule(graph)]
 
 
 def _unique_names(graph: Graph) -> Iterator[str]:
@@ -92,4 +96,49 @@ RULES: Mapping[str, Rule] = {
     "constants agree with types": _constants,
 }
 
-CANONICAL_RULES: Mapping[str, Rule] = {}
+
+def _canonical_attributes(graph: Graph) -> Iterator[str]:
+    for node in graph.nodes:
+        form = FORMS.get(node.op)
+        if form is None:
+            continue
+        found = {name: type(value) for name, value in node.attributes.items()}
+        if found != form.attributes:
+            yield f"{node.name!r} ({node.op}) has attributes {found}, not {dict(form.attributes)}"
+
+
+def _canonical_inputs(graph: Graph) -> Iterator[str]:
+    for node in graph.nodes:
+        form = FORMS.get(node.op)
+        if form is not None and form.inputs not in (-1, len(node.inputs)):
+            yield f"{node.name!r} ({node.op}) has {len(node.inputs)} inputs, not {form.inputs}"
+        if (
+            node.op in _COMMUTATIVE
+            and node.inputs[0] in graph.constants
+            and node.inputs[1] not in graph.constants
+        ):
+            yield f"{node.name!r} ({node.op}) has its constant first"
+
+
+def _shapes(graph: Graph) -> Iterator[str]:
+    for node in graph.nodes:
+        form = FORMS.get(node.op)
+        if form is None or form.infer is None:
+            continue
+        try:
+            expected = form.infer(node, [graph.types[value] if value else None for value in node.inputs])
+        except (ShapeError, KeyError, ValueError, IndexError) as error:
+            yield f"{node.name!r} ({node.op}): {error}"
+            continue
+        for value, type_ in zip(node.outputs, expected, strict=True):
+            if value and graph.types[value] != type_:
+                yield f"{node.name!r} ({node.op}) makes {type_}, but {value!r} is {graph.types[value]}"
+
+
+_COMMUTATIVE = ("Add", "Max", "Min", "Mul")
+
+CANONICAL_RULES: Mapping[str, Rule] = {
+    "canonical attributes": _canonical_attributes,
+    "canonical inputs": _canonical_inputs,
+    "shapes follow": _shapes,
+}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -27,6 +28,9 @@ MAX_BYTES = (1 << 31) - 1
 """Protocol buffers hold no more than this."""
 
 _DEFAULT_DOMAINS = ("", "ai.onnx")
+_EINSUM = re.compile(
+    r"[a-zA-Z]*(\.\.\.)?[a-zA-Z]*(,[a-zA-Z]*(\.\.\.)?[a-zA-Z]*)*(->[a-zA-Z]*(\.\.\.)?[a-zA-Z]*)?"
+)
 
 
 @dataclass(frozen=True)
@@ -242,6 +246,14 @@ def _drop_initializer_inputs(proto: ModelProto) -> None:
     proto.ir_version = max(proto.ir_version, 4)
 
 
+def _require_readable_equation(node: NodeProto, where: str) -> None:
+    """ONNX's shape inference never returns from some malformed equations of Einsum."""
+    for attribute in node.attribute:
+        equation = attribute.s.decode(errors="replace").replace(" ", "")
+        if attribute.name == "equation" and not _EINSUM.fullmatch(equation):
+            raise ModelError(f"{where}: cannot read the equation {equation[:80]!r}")
+
+
 def _require_known_operators(proto: ModelProto) -> None:
     version = _opset(proto)
     domains = {entry.domain for entry in proto.opset_import}
@@ -259,3 +271,5 @@ def _require_known_operators(proto: ModelProto) -> None:
             raise ModelError(
                 f"{where}: version {version} of ONNX no longer has {node.op_type!r}; export again"
             )
+        if node.op_type == "Einsum":
+            _require_readable_equation(node, where)

@@ -25,7 +25,7 @@ class Op:
 
 
 @dataclass(frozen=True, slots=True)
-class Any:
+class Value:
     """Any value, the same one wherever the name occurs."""
 
     name: str
@@ -39,7 +39,7 @@ class Scalar:
     name: str = ""
 
 
-Pattern = Op | Any | Scalar
+Pattern = Op | Value | Scalar
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ def _match_value(rewriter: Rewriter, pattern: Pattern, value: str, found: Match)
             node = rewriter.producer(value)
             if node is not None and node.outputs[0] == value:
                 yield from _match_node(rewriter, pattern, node, found)
-        case Any(name):
+        case Value(name):
             if found.values.get(name, value) == value:
                 yield Match({**found.values, name: value}, found.numbers, found.nodes, found.covered)
         case Scalar(wanted, name):

@@ -98,13 +98,14 @@ class Rewriter:
     def forward(self, old: str, new: str) -> None:
         """Whoever reads `old` from now on reads `new`. Not for outputs of the graph: see `alias`."""
         self._forwarded[old] = new
-        self._uses[new] += self._uses[old] - 1
+        self._uses[new] += self._uses[old]
 
     def alias(self, node: Node, value: str) -> bool:
         """Replace a node that only passes `value` on. Says False where the name of its output must stay."""
         (output,) = node.outputs
         if not self.is_output(output):
             self.forward(output, value)
+            self._uses[value] -= 1
             return True
         producer = self.producer(value)
         if producer is None or self.is_output(value):
@@ -112,10 +113,9 @@ class Rewriter:
         renamed = producer.with_(
             outputs=tuple(output if name == value else name for name in producer.outputs)
         )
-        self._nodes[self._nodes.index(producer)] = renamed
-        self._producers.update({name: renamed for name in renamed.outputs})
+        self._nodes = [renamed if node is producer else node for node in self._nodes]
         self.forward(value, output)
-        self._uses[output] += 1
+        self._uses[output] -= 1
         self._nodes = [self.resolved(node) for node in self._nodes]
         self._producers = {name: node for node in self._nodes for name in node.outputs if name}
         return True

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any as AnyValue
+from typing import Any
 
 from ..graph import Graph, Node
-from ._match import Any, Match, Op, Pattern, Replacement, Scalar, match
+from ._match import Match, Op, Pattern, Replacement, Scalar, Value, match
 from ._rewrite import Rewriter, rewrite
 from .canonical.elementwise import emit_clip, is_float
 
-X = Any("x")
+X = Value("x")
 
 
 def add(a: Pattern, b: Pattern) -> Op:
@@ -42,7 +42,7 @@ def _hard_sigmoid(rewriter: Rewriter, node: Node, found: Match) -> bool:
 
 
 def _hard_swish_of_sigmoid(rewriter: Rewriter, node: Node, found: Match) -> bool:
-    attributes: AnyValue = found.nodes["gate"].attributes
+    attributes: Any = found.nodes["gate"].attributes
     if not math.isclose(attributes["alpha"], 1 / 6, rel_tol=1e-6) or not math.isclose(
         attributes["beta"], 0.5, rel_tol=1e-6
     ):
@@ -63,7 +63,7 @@ def _leaky(rewriter: Rewriter, node: Node, found: Match) -> bool:
     return _becomes("LeakyRelu", alpha=alpha)(rewriter, node, found)
 
 
-_LIMITS: dict[str, Callable[[AnyValue], tuple[float, float]]] = {
+_LIMITS: dict[str, Callable[[Any], tuple[float, float]]] = {
     "Clip": lambda attributes: (attributes["min"], attributes["max"]),
     "Relu": lambda attributes: (0.0, math.inf),
 }

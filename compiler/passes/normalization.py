@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any as AnyValue
+from typing import Any
 
 import numpy as np
 
 from ..graph import Graph, Node
-from ._match import Any, Match, Op, Scalar, match
+from ._match import Match, Op, Scalar, Value, match
 from ._rewrite import Rewriter, rewrite
 
-_X = Any("x")
+_X = Value("x")
 _CENTRED = Op("Sub", (_X, Op("ReduceMean", (_X,), "mean")))
 _VARIANCE = Op("ReduceMean", (Op("Mul", (_CENTRED, _CENTRED)),), "variance")
 _DEVIATION = Op("Sqrt", (Op("Add", (_VARIANCE, Scalar(name="epsilon"))),))
@@ -39,7 +39,7 @@ def recognize_normalization(graph: Graph) -> Graph:
 def _replace(rewriter: Rewriter, node: Node, found: Match) -> bool:
     x, y = found.values["x"], node.outputs[0]
     type_ = rewriter.types[x]
-    over: AnyValue = found.nodes["mean"].attributes
+    over: Any = found.nodes["mean"].attributes
     rank = len(type_.shape)
     if over != found.nodes["variance"].attributes or not over["keepdims"]:
         return False

@@ -7,16 +7,17 @@ import numpy as np
 from ...errors import UnsupportedError
 from ...graph import Node
 from .._rewrite import Rewriter
-from .attributes import axis, constant, constant_integers, integers, text, defaults
+from .attributes import axis, constant, constant_integers, defaults, integers, text
 
 
 def resize(rewriter: Rewriter, node: Node) -> bool:
     x, y = node.inputs[0], node.outputs[0]
     before, after = rewriter.shape(x), rewriter.shape(y)
     attributes = {**defaults("Resize", rewriter.opset), **node.attributes}
-    if attributes["coordinate_transformation_mode"] == "tf_crop_and_resize":
+    transformation = attributes["coordinate_transformation_mode"]
+    if transformation in ("tf_crop_and_resize", "tf_half_pixel_for_nn"):
         raise UnsupportedError(
-            node.name, node.op, "cropping while resizing (tf_crop_and_resize) has no kernel"
+            node.name, node.op, f"coordinate transformation {transformation} has no kernel"
         )
     if text(node, "keep_aspect_ratio_policy", "stretch") != "stretch":
         raise UnsupportedError(node.name, node.op, "only the aspect ratio policy 'stretch' has a kernel")

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
-
-from ...errors import UnsupportedError
+from ...canonical import REDUCTIONS
+from ...errors import ModelError, UnsupportedError
 from ...graph import Node, TensorType
 from .._rewrite import Rewriter
-from .attributes import axis, constant, constant_integers, defaults, given, integer, integers, text
+from .attributes import axis, constant, constant_integers, defaults, given, integer, integers, number, text
 
 
 def reshape(rewriter: Rewriter, node: Node) -> bool:
@@ -194,25 +193,42 @@ def with_axis(rewriter: Rewriter, node: Node) -> bool:
     return True
 
 
+def gather(rewriter: Rewriter, node: Node) -> bool:
+    """Taking one constant index is a Slice, which needs no index at run time."""
+    x, y = node.inputs[0], node.outputs[0]
+    index = rewriter.constants.get(node.inputs[1])
+    type_ = rewriter.types[x]
+    if index is None or index.size != 1:
+        return with_axis(rewriter, node)
+    along = axis(integer(node, "axis", 0), len(type_.shape))
+    start = axis(int(index.reshape(-1)[0]), type_.shape[along])
+    if not 0 <= start < type_.shape[along]:
+        raise ModelError(f"node {node.name!r} (Gather): index {start} is outside of {type_.shape}")
+    shape = (*type_.shape[:along], 1, *type_.shape[along + 1 :])
+    taken = rewriter.value(f"{y}_taken", TensorType(type_.dtype, shape))
+    rewriter.emit(
+        "Slice", (x,), taken, name=node.name,
+        starts=(start,), ends=(start + 1,), axes=(along,), steps=(1,),
+    )  # fmt: skip
+    rewriter.emit("Reshape", (taken,), y, name=f"{node.name}_reshape", shape=rewriter.shape(y))
+    return True
+
+
 def layer_normalization(rewriter: Rewriter, node: Node) -> bool:
     if any(node.outputs[1:]):
         raise UnsupportedError(node.name, node.op, "its outputs for training have no kernel")
     rank = len(rewriter.shape(node.inputs[0]))
     rewriter.emit(
         "LayerNormalization", (*node.inputs[:2], given(node, 2)), node.outputs[0], name=node.name,
-        axis=axis(integer(node, "axis", -1), rank), epsilon=float(np.float32(node.attributes.get("epsilon", 1e-5))),
+        axis=axis(integer(node, "axis", -1), rank), epsilon=number(node, "epsilon", 1e-5),
     )  # fmt: skip
     return True
 
 
-_REDUCTIONS = (
-    "ReduceL1", "ReduceL2", "ReduceLogSum", "ReduceLogSumExp", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceProd",
-    "ReduceSum", "ReduceSumSquare",
-)  # fmt: skip
-
 RULES = {
     "Concat": concat,
     "Expand": expand,
+    "Gather": gather,
     "LayerNormalization": layer_normalization,
     "Pad": pad,
     "Slice": slice_,
@@ -220,7 +236,7 @@ RULES = {
     "Tile": tile,
     "Transpose": transpose,
     **dict.fromkeys(("Flatten", "Reshape", "Squeeze", "Unsqueeze"), reshape),
-    **dict.fromkeys(_REDUCTIONS, reduce),
+    **dict.fromkeys(REDUCTIONS, reduce),
     **dict.fromkeys(("Hardmax", "LogSoftmax", "Softmax"), softmax),
-    **dict.fromkeys(("ArgMax", "ArgMin", "Gather", "GatherElements"), with_axis),
+    **dict.fromkeys(("ArgMax", "ArgMin", "GatherElements"), with_axis),
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ...errors import UnsupportedError
+from ...errors import ModelError, UnsupportedError
 from ...graph import Node, TensorType
 from .._rewrite import Rewriter
 from .attributes import given, integer, integers, text
@@ -53,18 +53,30 @@ def _window(node: Node, kernel: tuple[int, ...], sizes: tuple[int, ...]) -> _Win
 
 def convolution(rewriter: Rewriter, node: Node) -> bool:
     x, w, y = node.inputs[0], node.inputs[1], node.outputs[0]
+    group = integer(node, "group", 1)
+    channels, filters = rewriter.shape(x)[1], rewriter.shape(w)
+    if group < 1 or channels != filters[1] * group or filters[0] % group:
+        raise ModelError(
+            f"node {node.name!r} (Conv): {channels} channels do not fit weights {filters} in {group} groups"
+        )
     sizes = rewriter.shape(x)[2:]
     window = _window(node, integers(node, "kernel_shape", rewriter.shape(w)[2:]), sizes)
     rewriter.emit(
         "Conv", (x, w, given(node, 2)), y, name=node.name,
         kernel_shape=window.kernel, strides=window.strides, dilations=window.dilations, pads=window.pads,
-        group=integer(node, "group", 1),
+        group=group,
     )  # fmt: skip
     return True
 
 
 def transposed_convolution(rewriter: Rewriter, node: Node) -> bool:
     x, w, y = node.inputs[0], node.inputs[1], node.outputs[0]
+    group = integer(node, "group", 1)
+    channels, filters = rewriter.shape(x)[1], rewriter.shape(w)
+    if group < 1 or channels != filters[0] or channels % group:
+        raise ModelError(
+            f"node {node.name!r} (ConvTranspose): {channels} channels do not fit weights {filters} in {group} groups"
+        )
     sizes, wanted = rewriter.shape(x)[2:], rewriter.shape(y)[2:]
     rank = len(sizes)
     extra = integers(node, "output_padding", (0,) * rank)
@@ -91,7 +103,7 @@ def transposed_convolution(rewriter: Rewriter, node: Node) -> bool:
     rewriter.emit(
         "ConvTranspose", (x, w, given(node, 2)), y, name=node.name,
         kernel_shape=window.kernel, strides=window.strides, dilations=window.dilations, pads=window.pads,
-        group=integer(node, "group", 1), output_padding=extra,
+        group=group, output_padding=extra,
     )  # fmt: skip
     return True
 
