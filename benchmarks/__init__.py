@@ -1,0 +1,1 @@
+"""Side-by-side benchmarks. `python -m benchmarks` runs all; results are committed in `results/`."""

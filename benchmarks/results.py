@@ -1,0 +1,46 @@
+"""Where results go and what every one of them says: machine, versions, date, command, rows."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from sanderling.cli.machine import describe_machine, versions
+from sanderling.compiler.files import replacing
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def write(
+    folder: Path, name: str, arguments: Sequence[str] | None, rows: list[dict[str, Any]], **facts: Any
+) -> Path:
+    """Write `<folder>/<name>.json` whole or not at all, and return its path."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if "--output" in given:  # where the file lies does not matter, and may be nobody's business
+        del given[given.index("--output") : given.index("--output") + 2]
+    command = shlex.join(["python", "-m", f"benchmarks.{name}", *given])
+    document = {
+        "benchmark": name,
+        "command": command,
+        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
+        "machine": describe_machine(),
+        "versions": versions(),
+        **facts,
+        "rows": rows,
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{name}.json"
+    with replacing(path) as file:
+        file.write(json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False).encode() + b"\n")
+    return path
+
+
+def read(path: Path) -> dict[str, Any]:
+    """A document that `write` wrote."""
+    document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return document
