@@ -2,37 +2,33 @@
 
 from __future__ import annotations
 
-import tempfile
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from sanderling.runtime.plan import Pipeline
 
+from .acceptance import Truth, accept, check_budget
 from .database import Database, default_paths
-from .errors import CompileError, NotNativeError, UnsupportedError
-from .graph import Array, Graph, TensorType
+from .errors import NotNativeError, UnsupportedError
+from .graph import Graph, TensorType
 from .lineage import describe_source, machine_name
-from .measure import race, run_once, runs_here, time_calls
+from .measure import runs_here, time_calls
 from .package import Package, Variant, make_variant, write_package
 from .pipeline import check_pipeline
 from .program import Program
-from .reference import Reference, largest_error, make_inputs
+from .reference import Reference, make_inputs
 from .report import NodeTime, Report, TargetReport
 from .request import Request, Tune, make_request
+from .stages import Progress, Stages
 from .target import Target
 
 if TYPE_CHECKING:
     from onnx import ModelProto
 
     from .frontends import InputSpec, OnnxModel
-
-Progress = Callable[[str, int, int], None]
-"""Called with a stage's name, what is done and how much there is (0 where that is not known)."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +102,7 @@ def compile(  # noqa: A001 - the name that everybody expects
         model, output=output, target=target, tune=tune, threads=threads, pipeline=pipeline, labels=labels,
         name=name, version=version, budget_ms=budget_ms, max_error=max_error, verify=verify,
     )  # fmt: skip
-    stages = _Stages(progress or (lambda *_: None))
+    stages = Stages(progress or (lambda *_: None))
     source = _read(request, model, inputs or {}, stages)
     tuned = Database.open(*default_paths()[:-1], Path(database)) if database is not None else Database.open()
     context = _Context(request, generate, tuned, stages)
@@ -116,8 +112,11 @@ def compile(  # noqa: A001 - the name that everybody expects
         variants=tuple(item.variant for item in built if item.variant is not None),
         unsupported=_unsupported_rows(built),
     )
-    reports = _verified(context, package, source.truth, built)
-    _check_budget(request.budget_ms, reports)
+    natives = [item.target for item in built if item.variant is not None]
+    reports = {item.target.name: item.report for item in built}
+    if source.truth is not None and natives:
+        reports |= accept(package, natives, reports, source.truth, request, stages)
+    check_budget(request.budget_ms, reports)
     report = Report(
         name=request.name,
         version=request.version,
@@ -135,23 +134,6 @@ def compile(  # noqa: A001 - the name that everybody expects
     return report.with_package_size(request.output.stat().st_size, stages.seconds)
 
 
-@dataclass
-class _Stages:
-    """Seconds per stage, and the caller's progress."""
-
-    progress: Progress
-    seconds: dict[str, float] = field(default_factory=dict)
-
-    @contextmanager
-    def __call__(self, stage: str, done: int = 0, total: int = 0) -> Iterator[None]:
-        self.progress(stage, done, total)
-        start = perf_counter()
-        try:
-            yield
-        finally:
-            self.seconds[stage] = self.seconds.get(stage, 0.0) + perf_counter() - start
-
-
 @dataclass(frozen=True)
 class _Context:
     """What every target shares."""
@@ -159,16 +141,7 @@ class _Context:
     request: Request
     generate: Generate
     database: Database
-    stages: _Stages
-
-
-@dataclass(frozen=True)
-class _Truth:
-    """Inputs, and what the reference makes of them."""
-
-    reference: Reference
-    inputs: Mapping[str, Array]
-    outputs: Mapping[str, Array]
+    stages: Stages
 
 
 @dataclass(frozen=True)
@@ -179,7 +152,7 @@ class _Source:
     graph: Graph | None
     missing: tuple[UnsupportedError, ...]
     record: Pipeline | None
-    truth: _Truth | None
+    truth: Truth | None
     size: int
 
 
@@ -187,7 +160,7 @@ def _read(
     request: Request,
     model: str | Path | bytes | ModelProto,
     shapes: Mapping[str, InputSpec | Sequence[int]],
-    stages: _Stages,
+    stages: Stages,
 ) -> _Source:
     from .frontends import InputSpec, load_onnx, portable
 
@@ -206,7 +179,7 @@ def _read(
         truth = None
         if reference is not None and request.verify:
             feeds = make_inputs(inputs, pipeline=document)
-            truth = _Truth(reference, feeds, reference.run(feeds))
+            truth = Truth(reference, feeds, reference.run(feeds))
     package = Package(
         name=request.name,
         version=request.version,
@@ -313,66 +286,3 @@ def _unsupported_rows(built: Sequence[_Built]) -> tuple[dict[str, str], ...]:
     """Each node once, whatever number of targets lacks it."""
     errors = {(e.node, e.op, e.reason) for item in built for e in item.missing}
     return tuple({"node": node, "op": op, "reason": reason} for node, op, reason in sorted(errors))
-
-
-def _verified(
-    context: _Context, package: Package, truth: _Truth | None, built: Sequence[_Built]
-) -> dict[str, TargetReport]:
-    """The reports, with errors and times for every target that runs here."""
-    reports = {item.target.name: item.report for item in built}
-    native = [item.target for item in built if item.variant is not None]
-    for target in native:
-        if not runs_here(target):
-            reports[target.name] = replace(
-                reports[target.name], note="neither verified nor measured: this machine cannot run it"
-            )
-    here = [target for target in native if runs_here(target)]
-    threads = context.request.threads
-    if truth is None or not here:
-        return reports
-    with tempfile.TemporaryDirectory(prefix="sanderling-") as folder:
-        path = Path(folder) / "package.sand"
-        write_package(path, package)
-        for target in here:
-            with context.stages(f"verify {target.name}"):
-                run = run_once(path, target, inputs=truth.inputs, outputs=package.outputs, threads=threads)
-                errors = {
-                    name: largest_error(run.outputs[name], truth.outputs[name]) for name in truth.outputs
-                }
-                _check_errors(target, errors, context.request.max_error, truth.reference.title)
-            reports[target.name] = replace(
-                reports[target.name], errors=errors, first_ms=run.first_ms, peak_bytes=run.peak_bytes
-            )
-        for target in here:
-            with context.stages(f"measure {target.name}"):
-                latency, seconds = race(path, target, truth.reference, truth.inputs, threads=threads)
-                nodes = tuple(
-                    replace(node, ms=1e3 * time)
-                    for node, time in zip(reports[target.name].nodes, seconds, strict=True)
-                )
-            reports[target.name] = replace(reports[target.name], latency=latency, nodes=nodes)
-    return reports
-
-
-def _check_errors(target: Target, errors: Mapping[str, float], limit: float, reference: str) -> None:
-    if max(errors.values(), default=0.0) <= limit:
-        return
-    figures = ", ".join(f"{name} {error:.2e}" for name, error in errors.items())
-    raise CompileError(
-        f"{target.name}: outputs differ from {reference}'s by more than {limit:g} of its largest value: "
-        f"{figures}; nothing was written. A greater error is accepted with --max-error"
-    )
-
-
-def _check_budget(budget_ms: float | None, reports: Mapping[str, TargetReport]) -> None:
-    if budget_ms is None:
-        return
-    for name, report in reports.items():
-        if report.latency is None:
-            raise CompileError(f"the budget cannot be checked for {name}: {report.note}; nothing was written")
-        found = report.latency.native_median
-        if found > budget_ms:
-            raise CompileError(
-                f"{name}: the median run takes {found:.3f} ms and misses the budget of {budget_ms:g} ms by "
-                f"{found - budget_ms:.3f} ms ({found / budget_ms - 1:.0%}); nothing was written"
-            )

@@ -26,7 +26,8 @@ from .target import Target, cpu_flags
 _RUN_TIMEOUT = 600.0  # seconds for one run of a model, loading included
 _RACE_SECONDS = 3.0  # for the package and the reference together
 _TURNS = range(3, 16)
-_PROFILE_SECONDS = 4.0
+_PROFILE_SECONDS = 1.0
+_TUNING_SECONDS = 4.0
 _PROFILE_RUNS = range(5, 201)
 
 
@@ -43,6 +44,11 @@ class Run:
     outputs: Mapping[str, Array]
     first_ms: float
     peak_bytes: int
+
+
+def check_file(package: Path) -> None:
+    """Have the runtime check the file and every plan in it, of whatever target. Raises CompileError."""
+    _run_tool([find_runner(), package, "--info", "--json"], "the package is refused")
 
 
 def run_once(
@@ -62,7 +68,8 @@ def run_once(
         results.mkdir()
         figures = _run_tool(
             [find_runner(), package, "--variant", target.name, "--threads", threads, "--runs", 0, "--json",
-             "--output", results, *(part for file in files for part in ("--input", file))]
+             "--output", results, *(part for file in files for part in ("--input", file))],
+            f"the code for {target.name} does not run",
         )  # fmt: skip
         arrays = {
             name: np.frombuffer((results / f"output{index}.bin").read_bytes(), type_.dtype).reshape(
@@ -73,15 +80,15 @@ def run_once(
     return Run(arrays, figures["before_main_ms"] + figures["first_ms"], figures["first_peak_rss_bytes"])
 
 
-def _run_tool(command: Sequence[object]) -> dict[str, Any]:
+def _run_tool(command: Sequence[object], problem: str) -> dict[str, Any]:
     line = [str(part) for part in command]
     try:
         done = subprocess.run(line, capture_output=True, timeout=_RUN_TIMEOUT, check=False)
     except subprocess.TimeoutExpired:
-        raise CompileError(f"the compiled model did not finish within {_RUN_TIMEOUT:g} s") from None
+        raise CompileError(f"{problem}: it did not finish within {_RUN_TIMEOUT:g} s") from None
     if done.returncode:
         why = describe_exit(done.returncode, done.stderr.decode(errors="replace").strip())
-        raise CompileError(f"the compiled model does not run: {why}")
+        raise CompileError(f"{problem}: {why}")
     figures: dict[str, Any] = json.loads(done.stdout)
     return figures
 
@@ -100,7 +107,7 @@ def time_calls(program: Program, target: Target, *, threads: int) -> list[float]
         path = Path(folder) / "calls.sand"
         write_package(path, package)
         with _serving(path, target, threads) as server:
-            return [call.least for call in _profile(server)]
+            return [call.least for call in _profile(server, _TUNING_SECONDS)]
 
 
 def race(
@@ -118,7 +125,7 @@ def race(
         for _ in range(turns):
             native.append(server.run(runs))
             other.append(reference.time(inputs, runs))
-        calls = [call.median for call in _profile(server)]
+        calls = [call.median for call in _profile(server, _PROFILE_SECONDS)]
     latency = Latency(
         native_min=1e3 * min(turn.least for turn in native),
         native_median=1e3 * median(turn.median for turn in native),
@@ -142,10 +149,10 @@ def _serving(package: Path, target: Target, threads: int) -> Server:
     return server
 
 
-def _profile(server: Server) -> list[CallTimes]:
-    """Enough runs to fill the time that a profile may take."""
+def _profile(server: Server, seconds: float) -> list[CallTimes]:
+    """Times of every call, from as many runs as fill the time."""
     once = sum(call.least for call in server.profile(2))
-    return server.profile(_clip(int(_PROFILE_SECONDS / max(once, 1e-9)), _PROFILE_RUNS))
+    return server.profile(_clip(int(seconds / max(once, 1e-9)), _PROFILE_RUNS))
 
 
 def _clip(value: int, limits: range) -> int:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 _SLOWEST = 10  # nodes that the table shows
+_WIDTH = 60  # characters of a node's name there
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +174,7 @@ def _target_lines(name: str, target: TargetReport, report: Report) -> Iterator[s
     total = sum(node.ms or 0 for node in timed)
     if total:
         rows = [
-            [f"{node.ms:.3f}", f"{100 * (node.ms or 0) / total:.0f} %", node.node, node.kind]
+            [f"{node.ms:.3f}", f"{100 * (node.ms or 0) / total:.0f} %", _short(node.node), node.kind]
             for node in timed[:_SLOWEST]
         ]
         yield from (f"  {line}" for line in _columns([["ms", "share", "slowest nodes", "kernel"], *rows]))
@@ -191,6 +192,10 @@ def _columns(rows: Sequence[Sequence[str]]) -> Iterator[str]:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _WIDTH else text[: _WIDTH - 1] + "…"
 
 
 def _size(count: float) -> str:

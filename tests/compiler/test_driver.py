@@ -56,6 +56,7 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mon
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
     monkeypatch.setattr(measure, "_RACE_SECONDS", 0.02)
     monkeypatch.setattr(measure, "_PROFILE_SECONDS", 0.02)
+    monkeypatch.setattr(measure, "_TUNING_SECONDS", 0.02)
 
 
 @pytest.fixture
@@ -274,6 +275,26 @@ def test_code_that_crashes_or_hangs_ends_only_its_own_process(
     with pytest.raises(CompileError, match=cause):
         run(generate=giving(replace(affine, code=code)))
     assert list(output.parent.iterdir()) == []
+
+
+def test_a_plan_that_the_runtime_refuses_is_found_even_for_another_machine(
+    run: Callable[..., Report], output: Path, affine: Program, elsewhere: Target
+) -> None:
+    scale, shift = affine.calls
+    unaligned = replace(scale, args=(replace(scale.args[0], align=64), *scale.args[1:]))
+    with pytest.raises(CompileError, match=r"the package is refused: .*align"):
+        run(target="elsewhere", generate=giving(replace(affine, calls=(unaligned, shift))))
+    assert not output.exists()
+
+
+def test_no_path_of_this_machine_gets_into_the_package(
+    run: Callable[..., Report], output: Path, affine: Program, tmp_path: Path
+) -> None:
+    path = tmp_path / "model.onnx"
+    path.write_bytes(affine_model(affine))
+    run(path)
+    assert manifest(output)["lineage"]["source_name"] == "model.onnx"
+    assert str(tmp_path).encode() not in output.read_bytes()
 
 
 def test_a_missed_budget_says_by_how_much(run: Callable[..., Report], output: Path) -> None:

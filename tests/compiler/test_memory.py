@@ -84,15 +84,22 @@ def test_a_chain_needs_only_its_two_largest_neighbours() -> None:
     assert plan_memory(chain).arena_bytes == 64 * 13
 
 
-def test_order_by_breadth_helps_where_order_by_size_fragments() -> None:
-    # By size alone: d (4) at 0, a (3) above c's place; by breadth the busiest call is packed first.
-    subject = program(
-        {"a": 64 * 3, "b": 64 * 3, "c": 64 * 2, "d": 64 * 4},
-        {"a": "write", "b": "write"},
-        {"a": "read", "b": "read", "c": "write"},
-        {"c": "read", "d": "write"},
-    )
-    assert plan_memory(subject).arena_bytes == 64 * 8
+@pytest.mark.parametrize(
+    ("buffers", "arena"),
+    [
+        # Size in lines of 64 bytes, first call, last call. By breadth alone: 9; by size alone: 8.
+        ({"a": (3, 3, 3), "b": (4, 1, 2), "c": (2, 3, 3), "d": (2, 1, 3)}, 8),
+        # By size alone: 8; by breadth alone: 7.
+        ({"a": (3, 1, 1), "b": (2, 2, 2), "c": (3, 1, 2), "d": (2, 2, 2)}, 7),
+    ],
+)
+def test_the_better_of_two_orders_is_taken(buffers: dict[str, tuple[int, int, int]], arena: int) -> None:
+    calls: list[dict[str, str]] = [{} for _ in range(4)]
+    for name, (_, first, last) in buffers.items():
+        calls[last][name] = "read"
+        calls[first][name] = "write"
+    subject = program({name: 64 * lines for name, (lines, _, _) in buffers.items()}, *calls)
+    assert plan_memory(subject).arena_bytes == 64 * arena
 
 
 def test_lifetimes_run_from_the_first_use_to_the_last() -> None:
