@@ -70,16 +70,17 @@ def _verified(
     if max(errors.values(), default=0.0) > request.max_error:
         figures = ", ".join(f"{name} {error:.2e}" for name, error in errors.items())
         raise CompileError(
-            f"{target.name}: outputs differ from {truth.reference.title}'s by more than {request.max_error:g} "
-            f"of its largest value: {figures}; nothing was written. --max-error allows more"
+            f"{target.name}: outputs differ from {truth.reference.title}'s by more than "
+            f"{request.max_error:g} of its largest value: {figures}; nothing was written. "
+            "--max-error allows more"
         )
     return replace(report, errors=errors, first_ms=run.first_ms, peak_bytes=run.peak_bytes)
 
 
-def _measured(report: TargetReport, path: Path, target: Target, truth: Truth, threads: int) -> TargetReport:
+def _measured(done: TargetReport, path: Path, target: Target, truth: Truth, threads: int) -> TargetReport:
     latency, times = race(path, target, truth.reference, truth.inputs, threads=threads)
-    nodes = (replace(node, ms=1e3 * time) for node, time in zip(report.nodes, times, strict=True))
-    return replace(report, latency=latency, nodes=tuple(nodes))
+    nodes = (replace(node, ms=1e3 * time) for node, time in zip(done.nodes, times, strict=True))
+    return replace(done, latency=latency, nodes=tuple(nodes))
 
 
 def check_budget(budget_ms: float | None, reports: Mapping[str, TargetReport]) -> None:

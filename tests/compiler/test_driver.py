@@ -23,6 +23,7 @@ from sanderling.compiler.plan import decode_plan
 from sanderling.compiler.program import Program
 from sanderling.compiler.report import Report
 from sanderling.compiler.target import Target
+from sanderling.runtime.manifest import parse_manifest
 
 AffineProgram = Callable[..., Program]
 
@@ -335,6 +336,11 @@ def test_a_pipeline_and_labels_reach_manifest_and_plan(
     found = manifest(output)
     assert found["pipeline"]["input"]["resize"] == "letterbox"
     assert found["labels"] == labels
+    with zipfile.ZipFile(output) as archive:
+        parsed = parse_manifest(archive.read("manifest.json"))
+    assert parsed.pipeline is not None
+    assert (parsed.pipeline.input.mean, parsed.pipeline.output.score) == ((1, 2, 3), "none")
+    assert parsed.variants[host.name]["native"] is True
     with zipfile.ZipFile(output) as archive:
         plan = decode_plan(archive.read(f"variants/{host.name}/plan.bin"))
     assert plan.pipeline is not None

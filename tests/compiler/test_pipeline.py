@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from sanderling.compiler.errors import CompileError
 from sanderling.compiler.graph import TensorType
 from sanderling.compiler.pipeline import check_pipeline
+from sanderling.runtime.manifest import parse_manifest
 from sanderling.runtime.plan import Level
 
 INPUTS = {"image": TensorType("float32", (1, 3, 320, 256))}
@@ -50,6 +52,26 @@ def test_defaults_are_filled_in_and_tensors_become_positions() -> None:
     assert record.levels == (Level(8, 1, 2, None), Level(32, 3, 4, 5))
     assert record.mean[0] == pytest.approx(123.7, rel=1e-7)
     assert record.max_detections == 100
+
+
+@pytest.mark.parametrize(
+    "output",
+    [
+        DETECT["output"],
+        {"decode": "yolo", "levels": [{"cls": "yolo"}]},
+        {"decode": "boxes_scores", "levels": [{"cls": "scores", "box": "boxes"}]},
+    ],
+)
+def test_the_runtime_reads_what_comes_out(output: dict[str, Any]) -> None:
+    document, record, _ = check_pipeline({**DETECT, "output": output}, INPUTS, OUTPUTS)
+    objects: dict[str, Any] = {key: {} for key in ("variants", "lineage", "report", "entries")}
+    lists: dict[str, Any] = {key: [] for key in ("inputs", "outputs", "labels", "unsupported")}
+    texts = dict.fromkeys(("name", "version", "created_by"), "x")
+    manifest = {"format": 1, **texts, **objects, **lists, "pipeline": document}
+    stage = parse_manifest(json.dumps(manifest).encode()).pipeline
+    assert stage is not None
+    assert stage.output.decode == record.decode
+    assert [level.stride for level in stage.output.levels] == [level.stride for level in record.levels]
 
 
 def test_a_checked_document_checks_to_itself() -> None:
