@@ -67,9 +67,9 @@ def haze(image: Image, conditions: Conditions, horizon: int) -> None:
     image[:] = cv2.add(cv2.multiply(image, keep, dtype=cv2.CV_32F), veil, dtype=cv2.CV_8U)
 
 
-def expose(image: Image, conditions: Conditions, rng: np.random.Generator, time: float) -> Image:
+def expose(image: Image, conditions: Conditions, seed: int, time: float) -> Image:
     """Turn the painted scene into what the camera delivers at `time` (seconds)."""
-    _precipitate(image, conditions, rng, time)
+    _precipitate(image, conditions, np.random.default_rng((seed, 2)), time)
     image = cv2.LUT(image, conditions.table)
     if conditions.vignette > 0.05:
         image = cv2.multiply(image, _vignette(conditions.vignette), scale=1 / 255.0)
@@ -77,7 +77,7 @@ def expose(image: Image, conditions: Conditions, rng: np.random.Generator, time:
         image = cv2.GaussianBlur(image, (0, 0), conditions.blur)
     if conditions.smear:
         image = cv2.blur(image, (conditions.smear, 1))
-    image = _sensor_noise(image, conditions.noise, rng)
+    image = _sensor_noise(image, conditions.noise, np.random.default_rng((seed, 3, round(time * 1000))))
     if conditions.jpeg:
         _, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, conditions.jpeg])
         image = np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR), np.uint8)

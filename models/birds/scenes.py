@@ -191,7 +191,7 @@ def _frame(stage: _Stage, time: float) -> Scene:
         if visible >= _LEAST_VISIBLE * whole:
             boxes.append(box)
             labels.append(bird.label)
-    exposed = camera.expose(image, stage.conditions, np.random.default_rng((stage.seed, 2)), time)
+    exposed = camera.expose(image, stage.conditions, stage.seed, time)
     return Scene(exposed, np.array(boxes, np.float32).reshape(-1, 4), np.array(labels, np.int64))
 
 
