@@ -3,28 +3,23 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
-import struct
 import subprocess
 import zipfile
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sanderling.compiler.archive import write_archive
 from sanderling.compiler.errors import CompileError
+from sanderling.compiler.measure import check_file
 from sanderling.compiler.package import Package, layout_params, make_variant, write_package
 from sanderling.compiler.plan import decode_plan
-from sanderling.compiler.program import Program
+from sanderling.compiler.program import Arg, Call, Program
 from sanderling.compiler.target import Target
-
-LARGE = ("kernels.so", "params.bin", "model.onnx")
 
 
 @pytest.fixture(scope="module")
@@ -83,43 +78,6 @@ def test_the_same_package_gives_the_same_bytes(path: Path, package: Package) -> 
     assert again.read_bytes() == path.read_bytes()
 
 
-def check_profile(data: bytes) -> None:
-    """The container rules of the format that zipfile does not enforce."""
-    magic, disk, start_disk, here, total, size, offset, comment = struct.unpack("<IHHHHIIH", data[-22:])
-    assert (magic, disk, start_disk, here, comment) == (0x06054B50, 0, 0, total, 0)
-    assert offset + size == len(data) - 22
-    end = 0
-    for info in zipfile.ZipFile(io.BytesIO(data)).infolist():
-        assert (info.flag_bits, info.compress_type, info.external_attr, info.extra) == (0, 0, 0, b"")
-        local = struct.unpack_from("<IHHHHHIIIHH", data, info.header_offset)
-        assert local[2:4] == (0, 0)
-        assert local[6:10] == (info.CRC, info.file_size, info.file_size, len(info.filename))
-        assert 0 <= info.header_offset - end <= 3
-        start = info.header_offset + 30 + local[9] + local[10]
-        if info.filename.endswith(LARGE):
-            assert start % 65536 == 0
-        if info.filename.endswith("plan.bin"):
-            assert start % 64 == 0
-        end = start + info.file_size
-    assert end == offset
-
-
-def test_the_file_keeps_the_strict_profile(path: Path) -> None:
-    check_profile(path.read_bytes())
-
-
-@given(st.lists(st.integers(0, 140), min_size=1, max_size=6), st.integers(65536 - 140, 65536))
-def test_every_position_can_be_aligned(sizes: list[int], filler: int) -> None:
-    entries = [("filler", bytes(filler))]
-    for index, size in enumerate(sizes):
-        entries.append((f"{index}/{LARGE[index % 3] if index % 2 else 'plan.bin'}", bytes(size)))
-    file = io.BytesIO()
-    write_archive(file, entries)
-    check_profile(file.getvalue())
-    with zipfile.ZipFile(file) as archive:
-        assert [(name, archive.read(name)) for name in archive.namelist()] == entries
-
-
 def test_equal_parameters_are_stored_once() -> None:
     a, b = np.arange(20, dtype=np.float32), np.ones(3, np.float32)
     offsets, data = layout_params({"a": a, "b": b, "same": a.reshape(4, 5), "big_endian": a.astype(">f4")})
@@ -154,51 +112,39 @@ def test_a_wrong_package_is_refused_and_nothing_is_written(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_failed_write_leaves_the_old_file(
-    path: Path, package: Package, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    before = path.read_bytes()
-
-    def full_disk(_: int) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("sanderling.compiler.files.os.fsync", full_disk)
-    with pytest.raises(OSError, match="No space left"):
-        write_package(path, replace(package, version="2.0.0"))
-    assert path.read_bytes() == before
-    assert list(path.parent.iterdir()) == [path]
-
-
-FREE = ("-shared", "-nostdlib", "-fPIC", "-s")
-KERNELS = "void scale(void) {} void shift(void) {} "
-BAD_CODE = {
-    "undefined symbol": (KERNELS + "float sinf(float); void more(float* x) { *x = sinf(*x); }", FREE),
-    "DT_NEEDED": (KERNELS, ("-shared", "-fPIC", "-s", "-Wl,--no-as-needed")),
-    "runs code when loaded": (KERNELS + "__attribute__((constructor)) void start(void) {}", FREE),
-    "thread-local": (KERNELS + "__thread int local;", FREE),
-    "not stripped": (KERNELS, ("-shared", "-nostdlib", "-fPIC")),
-    "does not define scale, shift": ("void other(void) {}", FREE),
-}
-
-
-@pytest.mark.parametrize("cause", BAD_CODE)
-def test_code_that_breaks_the_kernel_abi_is_refused(
-    affine: Program, host: Target, compile_c: Callable[..., bytes], cause: str
-) -> None:
-    with pytest.raises(CompileError, match=cause):
-        make_variant(replace(affine, code=compile_c(*BAD_CODE[cause])), host)
-
-
-@pytest.mark.parametrize("code", [b"", b"\x7fELF", b"MZ" * 100])
-def test_code_that_is_no_elf_file_is_refused(affine: Program, host: Target, code: bytes) -> None:
-    with pytest.raises(CompileError, match="not a whole ELF file"):
-        make_variant(replace(affine, code=code), host)
-
-
-def test_code_for_another_machine_is_refused(affine: Program, host: Target) -> None:
-    with pytest.raises(CompileError, match="is not aarch64"):
-        make_variant(affine, replace(host, arch="aarch64"))
-
-
 def test_unzip_reads_the_file(path: Path) -> None:
     assert subprocess.run(["unzip", "-tq", str(path)], capture_output=True).returncode == 0
+
+
+@st.composite
+def programs(draw: st.DrawFn, base: Program) -> Program:
+    """Calls that write a buffer each, read or change earlier ones, and end in the output."""
+    count = draw(st.integers(1, 8))
+    sizes = {f"b{i}": draw(st.integers(1, 40)) * 4 for i in range(count)}
+    calls = []
+    for i, name in enumerate(sizes):
+        earlier = [f"b{j}" for j in range(i)]
+        read = draw(st.lists(st.sampled_from(earlier), unique=True, max_size=3)) if earlier else []
+        args = [Arg("buffer", other, draw(st.sampled_from(["read", "both"])), sizes[other]) for other in read]
+        offset = draw(st.sampled_from([0, 4, 60]))
+        args.append(Arg("param", "w", "read", 64 - offset, offset, align=4))
+        calls.append(Call("scale", i + 1, (*args, Arg("buffer", name, "write", sizes[name])), f"n{i}", "k"))
+    size = base.outputs["y"].nbytes
+    last = (Arg("input", "x", "read", size, align=4), Arg("scratch", "", "both", 100))
+    calls.append(Call("shift", 1, (*last, Arg("output", "y", "write", size, align=4)), "last", "k"))
+    return replace(base, buffers=sizes, calls=tuple(calls), scratch_bytes=128)
+
+
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_the_runtime_takes_whatever_is_planned(
+    affine: Program, host: Target, tmp_path: Path, data: st.DataObject
+) -> None:
+    program = data.draw(programs(affine))
+    variant = make_variant(program, host)
+    path = tmp_path / "made.sand"
+    write_package(path, Package("made", "1.0.0", program.inputs, program.outputs, b"onnx", (variant,)))
+    check_file(path)
+    plan = decode_plan(variant.plan)
+    assert [call.node for call in plan.calls] == [call.node for call in program.calls]
+    assert sum(len(call.args) for call in plan.calls) == sum(len(call.args) for call in program.calls)
