@@ -34,14 +34,16 @@ class Config:
 
 
 def candidates(work: Depthwise, target: Target) -> list[Config]:
-    """Widths that leave registers for a row of taps, fewest wasted columns first."""
+    """Widths whose accumulators and loads fit the registers, fewest idle columns first."""
     columns = work.out_size[1]
-    spare = target.vector_registers - work.window.kernel[1] - 3
-    widths = {min(width, columns) for width in (7, 14, 10, 5, 4, 20) if width <= max(spare, 4)}
-    return sorted(
-        (Config(width) for width in widths),
-        key=lambda c: (ceil_div(columns, c.pixels) * (c.pixels + 3), -c.pixels),
-    )[:4]
+    most = target.vector_registers // 2
+    widths = {min(width, columns) for width in (8, 7, 5, 10, 14, 4) if width <= max(most, 4)}
+
+    def cost(config: Config) -> tuple[int, int]:
+        strips = ceil_div(columns, config.pixels)
+        return strips * (config.pixels + 1), abs(config.pixels - 8)
+
+    return sorted((Config(width) for width in widths), key=cost)[:4]
 
 
 def tasks(work: Depthwise, config: Config, target: Target) -> int:
