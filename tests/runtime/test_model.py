@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -49,10 +49,9 @@ class GpuTensor(Tensor):
 
 
 @pytest.fixture(params=BACKENDS)
-def either(request: pytest.FixtureRequest, affine_path: Path) -> Model:
-    model = load(affine_path, backend=request.param, threads=1)
-    request.addfinalizer(model.close)
-    return model
+def either(request: pytest.FixtureRequest, affine_path: Path) -> Iterator[Model]:
+    with load(affine_path, backend=request.param, threads=1) as model:
+        yield model
 
 
 @pytest.mark.parametrize(
@@ -239,7 +238,7 @@ def test_torch_tensors_are_read_and_results_given_back(affine: Model) -> None:
     torch = pytest.importorskip("torch")
     twice, _ = affine.run(torch.from_numpy(X))
     assert torch.equal(torch.from_dlpack(twice), 2 * torch.from_numpy(X) + 1)
-    with pytest.raises(InputError, match="bfloat16|bf16|BFloat16|DLPack"):
+    with pytest.raises(InputError, match="DLPack"):
         affine.run(torch.zeros(SHAPE, dtype=torch.bfloat16))
     with pytest.raises(InputError, match="grad"):
         affine.run(torch.zeros(SHAPE, requires_grad=True))
