@@ -157,11 +157,25 @@ def summary(results: Sequence[Result]) -> str:
             f"{result.latency.throughput:.1f}",
             f"{result.first_ms:.2f}",
             f"{result.load_ms:.1f}",
+            f"{result.import_ms:.0f}",
             size(result.peak_bytes),
         ]
         for result in results
     ]
-    header = ["ms", "threads", "min", "p50", "p90", "p99", "mean", "runs/s", "first", "load", "peak memory"]
+    header = [
+        "ms",
+        "threads",
+        "min",
+        "p50",
+        "p90",
+        "p99",
+        "mean",
+        "runs/s",
+        "first",
+        "load",
+        "import",
+        "peak memory",
+    ]
     lines = [table(header, rows)]
     lines += [
         _comparison(own, peer)

@@ -63,6 +63,7 @@ class Result:
     version: str
     threads: int
     latency: Latency
+    import_ms: float
     load_ms: float
     first_ms: float
     peak_bytes: int
@@ -76,6 +77,7 @@ class Result:
             "version": self.version,
             "threads": self.threads,
             **self.latency.rounded(),
+            "import_ms": round(self.import_ms, 3),
             "load_ms": round(self.load_ms, 3),
             "first_ms": round(self.first_ms, 3),
             "peak_memory_bytes": self.peak_bytes,
@@ -171,6 +173,7 @@ def measure(
                 version=facts["version"],
                 threads=threads,
                 latency=Latency.of(milliseconds),
+                import_ms=facts["import_ms"],
                 load_ms=facts["load_ms"],
                 first_ms=facts["first_ms"],
                 peak_bytes=child.ask("memory")["peak_bytes"],

@@ -94,7 +94,7 @@ def _text(package: Package, plans: dict[str, Plan], calls: bool) -> str:
     parts += [_calls(name, plan) for name, plan in plans.items()] if calls else []
     if manifest.unsupported:
         rows = [[str(node.get(key, "")) for key in ("node", "op", "reason")] for node in manifest.unsupported]
-        parts.append("no native kernel:\n" + table(["node", "operator", "reason"], rows))
+        parts.append("no native kernel:\n" + table(["node", "operator", "reason"], rows, left=3))
     return "\n\n".join(part for part in parts if part)
 
 
@@ -125,4 +125,4 @@ def _calls(name: str, plan: Plan) -> str:
     kinds = Counter(re.split(r"[\s(\[]", call.kind, maxsplit=1)[0] for call in plan.calls)
     summary = ", ".join(f"{count} × {kind}" for kind, count in kinds.most_common())
     rows = [[call.node, call.kind, str(call.tasks), f"{call.flops / 1e6:.2f}"] for call in plan.calls]
-    return f"{name}: {summary}\n" + table(["node", "kind", "tasks", "MFLOP"], rows)
+    return f"{name}: {summary}\n" + table(["node", "kernel", "tasks", "MFLOP"], rows, left=2)
