@@ -154,9 +154,8 @@ def encode(image: RgbImage, suffix: str, quality: int = 90) -> bytes:
         raise CommandError(
             f"cannot write pictures as {suffix or 'a file without ending'!r}; use .jpg or .png"
         )
-    done, data = cv2.imencode(
-        suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality]
-    )
+    options = [] if suffix == ".png" else [cv2.IMWRITE_JPEG_QUALITY, quality]
+    done, data = cv2.imencode(suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR), options)
     if not done:
         raise CommandError(f"a picture of shape {image.shape} cannot be encoded as {suffix}")
     return data.tobytes()
