@@ -1,6 +1,6 @@
 """The canonical form as data: for each operator its attributes, and the shape that follows from them.
 
-`passes.canonicalize` makes this form, `verifier` checks it, templates match on it, `docs/compiler.md` explains it.
+`passes.canonicalize` makes this form, `verifier` checks it, templates match on it; see `docs/compiler.md`.
 Operators that are not listed have ONNX's own form of version 22, every attribute written out.
 """
 
@@ -27,7 +27,7 @@ class Form:
 
     Attributes:
         inputs: how many there are, omitted optional ones (empty strings) counted.
-        infer: types of the outputs from the node and the types of its inputs, None standing for an omitted one.
+        infer: types of the outputs, from the node and the types of its inputs (None: an omitted one).
             None if they do not follow from these alone.
         attributes: names, each with the type of its value.
     """

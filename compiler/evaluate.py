@@ -18,7 +18,7 @@ def evaluate(graph: Graph, feeds: Mapping[str, Array]) -> dict[str, Array]:
 
 
 def run_onnxruntime(model: ModelProto, feeds: Mapping[str, Array]) -> dict[str, Array]:
-    """Outputs of an ONNX model by name, computed by ONNX Runtime on one CPU thread without its optimisations."""
+    """Outputs of an ONNX model by name, by ONNX Runtime on one CPU thread without its optimisations."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -35,8 +35,8 @@ def run_onnxruntime(model: ModelProto, feeds: Mapping[str, Array]) -> dict[str, 
 def run_reference(model: ModelProto) -> dict[str, Array]:
     """Outputs by name of an ONNX model without inputs, computed by ONNX's own reference.
 
-    The reference is numpy: unlike native code it survives whatever a model file asks for, a division by zero for
-    example. Its exceptions are passed on as they come.
+    The reference is numpy: unlike native code it survives whatever a model file asks for, a division by zero
+    for example. Its exceptions are passed on as they come.
     """
     with np.errstate(all="ignore"):
         outputs = ReferenceEvaluator(model).run(None, {})

@@ -1,4 +1,4 @@
-"""Graph → ONNX, in canonical form or not: for the reference interpreter, and for lowering single operators."""
+"""Graph → ONNX, in canonical form or not: for the reference interpreter, and to lower single operators."""
 
 from __future__ import annotations
 

@@ -21,8 +21,8 @@ from .shape import infer_types
 def to_graph(model: OnnxModel) -> Graph:
     """Import a checked model, following it node by node.
 
-    Constant nodes, shape arithmetic and branches on constants are gone afterwards. Nodes keep the model's names
-    where they are unique, else they are called ``conv_3``: the third nameless Conv, counted from 0.
+    Constant nodes, shape arithmetic and branches on constants are gone afterwards. Nodes keep the model's
+    names where they are unique, else they are called ``conv_3``: the third nameless Conv, counted from 0.
 
     Raises:
         ModelError: shapes contradict each other (the text names the node).
@@ -53,10 +53,10 @@ class _Importer:
         self._scope: dict[str, str] = {}  # name in the model → name here, where they differ
         self._declared = {value.name: value.type for value in (*self._proto.value_info, *self._proto.output)}
         given = Counter(node.name for node in self._proto.node if node.name)
-        self._own_names = frozenset(name for name, count in given.items() if count == 1)
+        self._own_names = {name for name, count in given.items() if count == 1}
         self._taken = set(self._own_names)
         self._counts: Counter[str] = Counter()
-        # Integer weights under a DequantizeLinear are what integer kernels want, if the activations are integers too.
+        # Integer kernels want integer weights, so a quantised model keeps the DequantizeLinear after them.
         quantized = any(
             node.op_type in ("QuantizeLinear", "DynamicQuantizeLinear") for node in self._proto.node
         )
@@ -216,7 +216,8 @@ class _Importer:
 
     def _name(self, node: NodeProto) -> str:
         if node.name in self._own_names:
-            return node.name
+            self._own_names.remove(node.name)  # a branch taken elsewhere may use it again
+            return str(node.name)
         return self._fresh(node.op_type.lower())
 
     def _fresh(self, kind: str) -> str:

@@ -20,7 +20,7 @@ _PACKED_BITS = {  # element types of which several share a byte
 
 
 def numpy_name(elem_type: int, where: str) -> str:
-    """Numpy's name of an ONNX element type. Raises ModelError, naming `where`, for strings and unknown types."""
+    """Numpy's name of an ONNX element type. Raises ModelError, naming `where`, if there is none."""
     if elem_type == TensorProto.STRING:
         raise ModelError(f"{where} holds strings; only tensors of numbers can be compiled")
     try:
@@ -50,7 +50,7 @@ def static_type(proto: onnx.TypeProto, where: str) -> TensorType | None:
 
 
 def tensor_bytes(tensor: TensorProto) -> int:
-    """Bytes that the tensor's shape and type ask for in a file. Raises ModelError if the shape is senseless."""
+    """Bytes that the tensor's shape and type need in a file. Raises ModelError if the shape is senseless."""
     where = f"tensor {tensor.name!r}"
     dtype = numpy_name(tensor.data_type, where)
     count = 1
@@ -74,7 +74,7 @@ def to_array(tensor: TensorProto) -> Array:
 
 
 def check_inline_tensor(tensor: TensorProto) -> None:
-    """Raise ModelError unless the data stored inside the tensor has exactly the size that its shape asks for."""
+    """Raise ModelError unless the data stored inside the tensor has exactly the size that its shape needs."""
     expected = tensor_bytes(tensor)
     if tensor.HasField("raw_data"):
         found = len(tensor.raw_data)

@@ -54,4 +54,27 @@ def infer_types(
         described = ", ".join(f"{name!r} {list(types[name].shape)}" for name in node.input if name)
         reason = str(error).strip().splitlines()[0]
         raise ModelError(f"{where}: its inputs {described} do not fit it: {reason}") from error
-    return {name: static_type(found[name], where) if name in found else None for name in outputs}
+    inferred = {name: static_type(found[name], where) if name in found else None for name in outputs}
+    if node.op_type in ("AveragePool", "LpPool", "MaxPool"):
+        return {
+            name: type_ and _without_late_window(node, types[node.input[0]], type_)
+            for name, type_ in inferred.items()
+        }
+    return inferred
+
+
+def _without_late_window(node: NodeProto, x: TensorType, y: TensorType) -> TensorType:
+    """With ceil_mode the last window must not start in the padding at the end.
+
+    PyTorch, ONNX Runtime and newer versions of ONNX agree on that; older versions counted such a window.
+    """
+    given = {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
+    if not given.get("ceil_mode", 0) or given.get("auto_pad", b"NOTSET") != b"NOTSET":
+        return y
+    rank = len(x.shape) - 2
+    strides, pads = given.get("strides", (1,) * rank), given.get("pads", (0,) * 2 * rank)
+    spatial = (
+        count - 1 if (count - 1) * stride >= size + before else count
+        for count, stride, size, before in zip(y.shape[2:], strides, x.shape[2:], pads, strict=False)
+    )
+    return TensorType(y.dtype, (*y.shape[:2], *spatial))

@@ -1,4 +1,4 @@
-"""Front ends: one module for each kind of model file, each one function from a file to a checked ONNX model."""
+"""Front ends: a module for each kind of model file, each one function from a file to a checked ONNX model."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
 """Weights kept outside the model file, read only after our own checks.
 
-The model file says where its weights are, so a hostile one could ask for any file of this machine, or for more memory
-than there is (CVE-2024-27318, CVE-2025-51480, CVE-2026-27489). Therefore: plain relative names only; the file, links
-resolved, lies inside the model's folder and is opened without following any further link; every range lies inside the
-open file; and all tensors together ask for no more than the file holds.
+The model file says where its weights are, so a hostile one could ask for any file of this machine, or for
+more memory than there is (CVE-2024-27318, CVE-2025-51480, CVE-2026-27489). Therefore: plain relative names
+only; the file, links resolved, lies inside the model's folder and is opened without following any further
+link; every range lies inside the open file; and all tensors together ask for no more than the file holds.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ class _OpenFile:
             ) from error
         if not path.is_relative_to(root):
             raise ModelError(
-                f"{where}: {location!r} is a link that leaves the model's folder; replace it with the file itself"
+                f"{where}: {location!r} is a link that leaves the model's folder; put the file itself there"
             )
         try:
             self._descriptor = _open_without_links(root, path.relative_to(root).parts)

@@ -41,8 +41,8 @@ def fix_inputs(graph: onnx.GraphProto, specs: Mapping[str, InputSpec]) -> None:
     """Write `specs` into the graph's inputs in place, and check that every input is then fixed.
 
     Raises:
-        ModelError: a spec names no input or does not fit it; an input is no dense tensor of numbers; a dimension
-            stays open (the text names it, and the flag that fixes it).
+        ModelError: a spec names no input or does not fit it; an input is no dense tensor of numbers; a
+            dimension stays open (the text names it, and the flag that fixes it).
     """
     unknown = sorted(set(specs) - {value.name for value in graph.input})
     if unknown:
@@ -117,7 +117,7 @@ def _suggestion(index: int, rank: int) -> int:
 
 
 def _is_fixed(dim: onnx.TensorShapeProto.Dimension) -> bool:
-    return dim.HasField("dim_value") and dim.dim_value > 0
+    return bool(dim.HasField("dim_value") and dim.dim_value > 0)
 
 
 def _described(tensor: Any) -> str:

@@ -64,8 +64,8 @@ def load_onnx(
         max_bytes: limit on the file, and on its external weights.
 
     Raises:
-        ModelError: the file is missing, too large, not ONNX, damaged or inconsistent; its operator set is too old
-            or too new; an input stays open. The text says what to do.
+        ModelError: the file is missing, too large, not ONNX, damaged or inconsistent; its operator set is too
+            old or too new; an input stays open. The text says what to do.
     """
     proto, name, sha256, folder = _read(source, max_bytes)
     if not proto.ir_version or not proto.HasField("graph"):
@@ -77,7 +77,7 @@ def load_onnx(
 
 
 def portable(model: OnnxModel) -> bytes:
-    """The model as one self-contained ONNX file with fixed input shapes: what a package carries as model.onnx."""
+    """The model as one self-contained ONNX file with fixed input shapes: a package's model.onnx."""
     data: bytes = model.proto.SerializeToString(deterministic=True)
     return data
 

@@ -1,4 +1,4 @@
-"""Patterns: what a decomposed operator looks like, written as a tree and matched backwards from its last node."""
+"""Patterns: what a decomposed operator looks like, as a tree that is matched backwards from its last node."""
 
 from __future__ import annotations
 

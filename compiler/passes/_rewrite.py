@@ -9,11 +9,11 @@ from collections.abc import Callable, Container, Iterable
 from ..graph import Array, AttributeValue, Graph, Node, TensorType
 
 Rule = Callable[["Rewriter", Node], bool]
-"""Looks at a node whose inputs are already rewritten. Emits its replacement and says True, or says False to keep it."""
+"""Sees a node whose inputs are rewritten already; emits a replacement and says True, or False to keep it."""
 
 
 def rewrite(graph: Graph, rule: Rule) -> Graph:
-    """Apply `rule` to every node in order, and drop what is dead afterwards. The same graph if nothing changed."""
+    """Apply `rule` to every node in order, then drop what is dead. The same object if nothing changed."""
     rewriter = Rewriter(graph)
     for node in graph.nodes:
         rewriter.visit(node, rule)

@@ -13,7 +13,7 @@ from .canonical import elementwise, linear, resize, shapes, windows
 from .canonical.attributes import defaults
 
 OPSET = 22
-"""Version of ONNX's operators whose meaning a canonical graph's nodes have, whatever the model was written in."""
+"""Version of ONNX's operators that gives a canonical graph's nodes their meaning, whatever the model used."""
 
 _RULES: Mapping[str, Rule] = {
     **elementwise.RULES,
@@ -42,15 +42,14 @@ def _rule(rewriter: Rewriter, node: Node) -> bool:
 
 
 def _explicit(rewriter: Rewriter, node: Node) -> bool:
-    """Write out the attributes' default values, and say what has changed its meaning since in today's words."""
+    """Write out the attributes' default values, and say what has changed its meaning in today's words."""
     if "::" in node.op:
         return False
     attributes = {**defaults(node.op, rewriter.opset), **node.attributes}
     if rewriter.opset < OPSET:
-        attributes = dict(
-            _MODERN.get(node.op, lambda _node, same, _opset: same)(node, attributes, rewriter.opset)
-        )
-        attributes = defaults(node.op, OPSET) | attributes
+        modern = _MODERN.get(node.op)
+        given = attributes if modern is None else modern(node, attributes, rewriter.opset)
+        attributes = {**defaults(node.op, OPSET), **given}
         known = onnx.defs.get_schema(node.op, OPSET, "").attributes
         for name in sorted(attributes.keys() - known.keys()):
             raise UnsupportedError(node.name, node.op, f"its attribute {name!r} is no longer part of ONNX")

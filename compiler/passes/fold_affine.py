@@ -20,9 +20,8 @@ from .canonical.elementwise import is_float
 class _Affine:
     """An operator that ends with `· weights + bias`.
 
-    `varies(node, shape)` is what a constant may look like to fit: the output shape with 1 wherever all elements share
-    weights. `scaled(weights, node, factor)` multiplies the weights by a factor of that shape; `bias_shape` is what
-    the bias then has.
+    `varies(node, shape)` is what a constant may look like to fit: the output's shape, with 1 wherever all
+    elements share weights. `scaled(weights, node, factor)` multiplies the weights by a factor of that shape.
     """
 
     varies: Callable[[Node, tuple[int, ...]], tuple[int, ...]]

@@ -1,8 +1,8 @@
 """Compute, once and here, what depends on constants only.
 
-The model file decides what is computed, so both memory and time are bounded: a result may be a few times larger than
-what it is made from, all results together have a budget, and operators whose reference is slow are computed for small
-tensors only. What is not computed simply stays in the graph.
+The model file decides what is computed, so both memory and time are bounded: a result may be a few times
+larger than what it is made from, all results together have a budget, and operators whose reference is slow
+are computed for small tensors only. What is not computed simply stays in the graph.
 """
 
 from __future__ import annotations
@@ -33,9 +33,18 @@ _NEVER = frozenset(
         "RandomUniformLike",
     }
 )
+# fmt: off
 _FAST = frozenset(
-    ["Abs", "Add", "Cast", "Clip", "Concat", "ConstantOfShape", "Dense", "DequantizeLinear", "Div", "Equal", "Exp", "Expand", "Flatten", "Gather", "Gemm", "Greater", "Identity", "Less", "Log", "MatMul", "Max", "Min", "Mul", "Neg", "Pad", "Pow", "QuantizeLinear", "Range", "Reciprocal", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceSum", "Relu", "Reshape", "Sigmoid", "Sign", "Slice", "Split", "Sqrt", "Squeeze", "Sub", "Tanh", "Tile", "Transpose", "Unsqueeze", "Where"]
+    {
+        "Abs", "Add", "Cast", "Clip", "Concat", "ConstantOfShape", "Dense", "DequantizeLinear",
+        "Div", "Equal", "Exp", "Expand", "Flatten", "Gather", "Gemm", "Greater", "Identity", "Less",
+        "Log", "MatMul", "Max", "Min", "Mul", "Neg", "Pad", "Pow", "QuantizeLinear", "Range",
+        "Reciprocal", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceSum", "Relu", "Reshape",
+        "Sigmoid", "Sign", "Slice", "Split", "Sqrt", "Squeeze", "Sub", "Tanh", "Tile", "Transpose",
+        "Unsqueeze", "Where",
+    }
 )
+# fmt: on
 
 
 @dataclass
@@ -50,7 +59,7 @@ class Folder:
     _left: int = field(default=_BUDGET_BYTES, init=False)
 
     def allows(self, op: str, inputs: Mapping[str, Array], outputs: Mapping[str, TensorType | None]) -> bool:
-        """Whether the operator may be computed from these inputs, all it has. Unknown outputs: if inputs are small."""
+        """Whether the operator may be computed from these inputs, all it has."""
         if op in _NEVER or op in self.keep or "::" in op:
             return False
         known = [type_ for type_ in outputs.values() if type_ is not None]

@@ -1,4 +1,4 @@
-"""Element-wise operators: constant operands second, bounds as attributes, n-ary ones as chains of binary ones."""
+"""Element-wise operators: constants second, bounds as attributes, n-ary ones as chains of binary ones."""
 
 from __future__ import annotations
 

@@ -8,14 +8,13 @@ from ...errors import UnsupportedError
 from ...graph import Array, Node, TensorType
 from .._rewrite import Rewriter
 from .attributes import given, integer, number
-
-_FLOATS = ("float32", "float64", "float16", "bfloat16")
+from .elementwise import is_float
 
 
 def matrix_product(rewriter: Rewriter, node: Node) -> bool:
     x, w = node.inputs
     weights = rewriter.constants.get(w)
-    if weights is None or weights.ndim != 2 or x in rewriter.constants or str(weights.dtype) not in _FLOATS:
+    if weights is None or weights.ndim != 2 or x in rewriter.constants or not is_float(rewriter.types[w]):
         return False
     rewriter.emit("Dense", (x, w, ""), node.outputs[0], name=node.name)
     return True
@@ -24,35 +23,34 @@ def matrix_product(rewriter: Rewriter, node: Node) -> bool:
 def general_product(rewriter: Rewriter, node: Node) -> bool:
     """Gemm: alpha · A' · B' + beta · C."""
     a, b, y = node.inputs[0], node.inputs[1], node.outputs[0]
+    type_ = rewriter.types[y]
     alpha, beta = number(node, "alpha", 1.0), number(node, "beta", 1.0)
+    added = given(node, 2) if beta else ""
+    weights = rewriter.constants.get(b)
     if integer(node, "transA", 0):
         a = _transposed(rewriter, node, a)
-    weights, type_ = rewriter.constants.get(b), rewriter.types[y]
-    added = given(node, 2) if beta else ""
-    if weights is None or type_.dtype not in _FLOATS:
-        if integer(node, "transB", 0):
-            b = _transposed(rewriter, node, b)
-        operator, inputs = "MatMul", (a, b)
-        bias = None
-    else:
-        weights = weights.T if integer(node, "transB", 0) else weights
-        weights = np.ascontiguousarray(_scaled(weights, alpha))
-        alpha = 1.0
+    steps: list[tuple[str, tuple[str, ...]]] = []  # operator and all its operands but the first
+    if weights is not None and is_float(type_):
+        weights = np.ascontiguousarray(_scaled(weights.T if integer(node, "transB", 0) else weights, alpha))
         bias = _row(rewriter.constants.get(added), type_.shape[1])
-        operator = "Dense"
-        bias_name = "" if bias is None else rewriter.constant(f"{node.name}_bias", _scaled(bias, beta))
-        inputs = (a, rewriter.constant(f"{node.name}_weights", weights), bias_name)
         added = added if bias is None else ""
-    steps = [("Mul", alpha)] if alpha != 1.0 else []
-    result = y if not steps and not added else rewriter.value(f"{y}_product", type_)
-    rewriter.emit(operator, inputs, result, name=node.name)
-    for op, factor in steps:
-        scale = rewriter.constant(f"{node.name}_alpha", np.array(factor).astype(type_.dtype))
-        following = rewriter.value(f"{y}_scaled", type_) if added else y
-        result = rewriter.emit(op, (result, scale), following, name=f"{node.name}_alpha")
+        bias_name = "" if bias is None else rewriter.constant(f"{node.name}_bias", _scaled(bias, beta))
+        steps.append(("Dense", (rewriter.constant(f"{node.name}_weights", weights), bias_name)))
+    else:
+        steps.append(("MatMul", (_transposed(rewriter, node, b) if integer(node, "transB", 0) else b,)))
+        if alpha != 1.0:
+            steps.append(("Mul", (_number(rewriter, f"{node.name}_alpha", alpha, type_),)))
     if added:
-        rewriter.emit("Add", (result, _times(rewriter, node, added, beta)), y, name=f"{node.name}_add")
+        steps.append(("Add", (_times(rewriter, node, added, beta),)))
+    result = a
+    for index, (op, operands) in enumerate(steps, start=1):
+        made = y if index == len(steps) else rewriter.value(f"{y}_partial", type_)
+        result = rewriter.emit(op, (result, *operands), made, name=node.name)
     return True
+
+
+def _number(rewriter: Rewriter, hint: str, value: float, type_: TensorType) -> str:
+    return rewriter.constant(hint, np.array(value).astype(type_.dtype))
 
 
 def _scaled(array: Array, factor: float) -> Array:
@@ -72,7 +70,7 @@ def _times(rewriter: Rewriter, node: Node, value: str, factor: float) -> str:
     if value in rewriter.constants:
         return rewriter.constant(f"{node.name}_added", _scaled(rewriter.constants[value], factor))
     type_ = rewriter.types[value]
-    scale = rewriter.constant(f"{node.name}_beta", np.array(factor).astype(type_.dtype))
+    scale = _number(rewriter, f"{node.name}_beta", factor, type_)
     return rewriter.emit(
         "Mul", (value, scale), rewriter.value(f"{value}_scaled", type_), name=f"{node.name}_beta"
     )
@@ -85,7 +83,7 @@ def _transposed(rewriter: Rewriter, node: Node, value: str) -> str:
 
 
 def batch_normalization(rewriter: Rewriter, node: Node) -> bool:
-    """x · scale + shift for each channel, as Mul and Add; `fold_affine` then puts them into the convolution before."""
+    """x · scale + shift for each channel, as Mul and Add, which `fold_affine` puts into the convolution."""
     if integer(node, "training_mode", 0) or any(node.outputs[1:]):
         raise UnsupportedError(node.name, node.op, "it is in training mode; export the model for inference")
     x, y = node.inputs[0], node.outputs[0]

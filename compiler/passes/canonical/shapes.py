@@ -1,4 +1,4 @@
-"""Operators that move, cut, join or reduce: what ONNX takes as inputs becomes attributes, all indices from the front."""
+"""Operators that move, cut, join or reduce: integer inputs become attributes, indices non-negative."""
 
 from __future__ import annotations
 
@@ -13,8 +13,13 @@ from .attributes import axis, constant, constant_integers, defaults, given, inte
 
 def reshape(rewriter: Rewriter, node: Node) -> bool:
     """Flatten, Reshape, Squeeze, Unsqueeze: the output's shape is known, so it says everything."""
-    y = node.outputs[0]
-    rewriter.emit("Reshape", node.inputs[:1], y, name=node.name, shape=rewriter.shape(y))
+    x, y = node.inputs[0], node.outputs[0]
+    if rewriter.types[x].size != rewriter.types[y].size:
+        raise ModelError(
+            f"node {node.name!r} ({node.op}): {rewriter.shape(x)} cannot become {rewriter.shape(y)}; "
+            "if inputs were given other shapes, the model holds a constant made for the old ones"
+        )
+    rewriter.emit("Reshape", (x,), y, name=node.name, shape=rewriter.shape(y))
     return True
 
 
@@ -71,7 +76,7 @@ def slice_(rewriter: Rewriter, node: Node) -> bool:
     steps = constant_integers(rewriter, node, 4, "steps") or (1,) * len(starts)
     cuts = []
     for start, end, along, step in zip(starts, ends, (axis(a, len(shape)) for a in axes), steps, strict=True):
-        # Python's rule is ONNX's too: negative counts from the end, then clamped; backwards, -1 is before the first.
+        # ONNX's rule is Python's: negative counts from the end, then clamp; backwards -1 is before the first.
         first, last, by = slice(start, end, step).indices(shape[along])
         if (first, last, by) != (0, shape[along], 1):
             cuts.append((along, first, last, by))

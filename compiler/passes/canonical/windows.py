@@ -1,4 +1,4 @@
-"""Operators with sliding windows: every geometry spelled out, so that a template need not know ONNX's shorthands."""
+"""Operators with sliding windows: geometry spelled out, so that templates need not know ONNX's shorthands."""
 
 from __future__ import annotations
 
@@ -75,7 +75,8 @@ def transposed_convolution(rewriter: Rewriter, node: Node) -> bool:
     channels, filters = rewriter.shape(x)[1], rewriter.shape(w)
     if group < 1 or channels != filters[0] or channels % group:
         raise ModelError(
-            f"node {node.name!r} (ConvTranspose): {channels} channels do not fit weights {filters} in {group} groups"
+            f"node {node.name!r} (ConvTranspose): {channels} channels do not fit weights {filters} "
+            f"in {group} groups"
         )
     sizes, wanted = rewriter.shape(x)[2:], rewriter.shape(y)[2:]
     rank = len(sizes)
@@ -129,7 +130,7 @@ def average_pool(rewriter: Rewriter, node: Node) -> bool:
         rewriter.emit("GlobalAveragePool", (x,), y, name=node.name)
         return True
     if counted and any(missing):
-        # What ceil_mode adds at the end is not counted, the padding is: pad first, then count only what is there.
+        # Padding is counted, what ceil_mode adds at the end is not: pad first, then count only what is there.
         after = tuple(have - more for have, more in zip(window.after, missing, strict=True))
         x = _padded(rewriter, node, x, window.before, after)
         window = _Window(window.kernel, window.strides, window.dilations, (0,) * len(missing), missing)
