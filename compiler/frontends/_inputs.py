@@ -12,7 +12,7 @@ import onnx
 from ..errors import ModelError
 from ..onnx_types import numpy_name
 
-_TEXT = re.compile(r"(?P<name>.+):(?P<shape>\d+(?:x\d+)*)?(?::(?P<dtype>[a-z]+\d*))?")
+_TEXT = re.compile(r"(?P<name>.+):(?P<shape>\d+(?:x\d+)*|scalar)(?::(?P<dtype>[a-z]+\d*))?")
 _DEFAULT_SIZE = 320  # only used to write an example into an error
 
 
@@ -25,7 +25,7 @@ class InputSpec:
 
     @staticmethod
     def parse(text: str) -> tuple[str, InputSpec]:
-        """Read ``name:1x3x320x320:float32`` (the type may be left out; ``name:`` is a scalar).
+        """Read ``name:1x3x320x320:float32`` or ``name:scalar:float32``; the type may be left out.
 
         Raises:
             ModelError: the text has another form.
@@ -33,7 +33,7 @@ class InputSpec:
         match = _TEXT.fullmatch(text)
         if match is None:
             raise ModelError(f"cannot read input {text!r}: write it as name:1x3x320x320:float32")
-        dims = match["shape"].split("x") if match["shape"] else []
+        dims = [] if match["shape"] == "scalar" else match["shape"].split("x")
         return match["name"], InputSpec(tuple(int(dim) for dim in dims), match["dtype"])
 
 

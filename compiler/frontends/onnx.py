@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import stat
 from collections.abc import Iterator, Mapping
@@ -12,7 +13,9 @@ from pathlib import Path
 import onnx
 import onnx.checker
 import onnx.inliner
-from google.protobuf.message import DecodeError
+import onnx.shape_inference
+from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.message import DecodeError, Message
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto
 
 from ..errors import ModelError
@@ -100,19 +103,21 @@ def _read(
 
 def _read_file(path: Path, max_bytes: int) -> bytes:
     try:
-        status = path.stat()
-        if stat.S_ISDIR(status.st_mode):
+        if path.is_dir():
             raise ModelError(f"{path} is a folder; {_folder_hint(path)}")
-        if not stat.S_ISREG(status.st_mode):
-            raise ModelError(f"{path} is no plain file")
-        if status.st_size > max_bytes:
-            raise ModelError(f"{path} has {status.st_size} bytes; at most {max_bytes} are read")
-        with path.open("rb") as file:
-            return file.read(max_bytes + 1)
+        # Without waiting: opening a pipe would block.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
         raise ModelError(f"cannot read {path}: {error.strerror or error}") from error
     except ValueError as error:  # a null character in the name
         raise ModelError(f"cannot read {str(path)!r}: {error}") from error
+    with os.fdopen(descriptor, "rb") as file:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise ModelError(f"{path} is no plain file")
+        if status.st_size > max_bytes:
+            raise ModelError(f"{path} has {status.st_size} bytes; at most {max_bytes} are read")
+        return file.read(status.st_size)
 
 
 def _folder_hint(path: Path) -> str:
@@ -141,7 +146,20 @@ def _parse(data: bytes, name: str, max_bytes: int) -> ModelProto:
         # Field 1, ir_version, comes first in what every exporter writes.
         cause = "is cut short or damaged; copy it again" if data[0] == 0x08 else "is not an ONNX model"
         raise ModelError(f"{name} {cause}") from error
+    if not _is_text(proto):
+        raise ModelError(f"{name} is damaged: a name in it is no text; copy it again")
     return proto
+
+
+def _is_text(message: Message) -> bool:
+    """Whether every string in the message is Unicode; protobuf hands out the others as bytes."""
+    for field, value in message.ListFields():
+        if field.type not in (FieldDescriptor.TYPE_STRING, FieldDescriptor.TYPE_MESSAGE):
+            continue
+        values = [value] if isinstance(value, str | bytes | Message) else value
+        if not all(_is_text(item) if isinstance(item, Message) else isinstance(item, str) for item in values):
+            return False
+    return True
 
 
 def _checked(
@@ -159,19 +177,36 @@ def _checked(
     _drop_initializer_inputs(proto)
     _require_known_operators(proto)
     if inputs:
-        del proto.graph.value_info[:]
-        for output in proto.graph.output:
-            output.type.tensor_type.ClearField("shape")
+        _forget_shapes(proto.graph)
     fix_inputs(proto.graph, inputs)
-    for output in proto.graph.output:
-        if output.type.WhichOneof("value") != "tensor_type":
-            raise ModelError(f"output {output.name!r} is no dense tensor; only dense tensors can be compiled")
-        numpy_name(output.type.tensor_type.elem_type, f"output {output.name!r}")
+    proto = _with_output_shapes(proto)
     try:
         onnx.checker.check_model(proto)
     except (onnx.checker.ValidationError, ValueError) as error:
         raise ModelError(f"the model is inconsistent: {str(error).strip().splitlines()[0]}") from error
     return proto
+
+
+def _forget_shapes(graph: GraphProto) -> None:
+    """Drop what followed from the input shapes that the file had."""
+    del graph.value_info[:]
+    for output in graph.output:
+        for dim in output.type.tensor_type.shape.dim:
+            dim.Clear()
+
+
+def _with_output_shapes(proto: ModelProto) -> ModelProto:
+    """The model, its outputs being tensors of known rank, as ONNX demands and some exporters forget."""
+    for output in proto.graph.output:
+        if output.type.WhichOneof("value") != "tensor_type":
+            raise ModelError(f"output {output.name!r} is no dense tensor; only dense tensors can be compiled")
+        numpy_name(output.type.tensor_type.elem_type, f"output {output.name!r}")
+    if all(output.type.tensor_type.HasField("shape") for output in proto.graph.output):
+        return proto
+    try:
+        return onnx.shape_inference.infer_shapes(proto, data_prop=True)
+    except (onnx.shape_inference.InferenceError, ValueError, RuntimeError) as error:
+        raise ModelError(f"the model is inconsistent: {str(error).strip().splitlines()[0]}") from error
 
 
 def _opset(proto: ModelProto) -> int:
