@@ -10,6 +10,7 @@ from typing import Self
 
 import numpy as np
 
+from . import _core
 from .backends import Backend, Row
 from .errors import InputError, SanderlingError
 from .manifest import Manifest
@@ -188,14 +189,13 @@ class Model:
         indices = list(range(len(self._outputs))) if wanted is None else wanted
         if isinstance(out, np.ndarray) or len(out) != len(indices) or len(set(indices)) != len(indices):
             raise InputError(f"out needs one array for each of the {len(indices)} returned outputs")
-        result: list[Array | None] = list(self._none)
-        others = list(inputs)
-        for index, value in zip(indices, out, strict=True):
-            spec = self._outputs[index]
-            array = as_output(value, spec)
-            if any(np.may_share_memory(array, other) for other in others):
-                raise InputError(f"output {spec.name!r}: the array overlaps an input or another output")
-            others.append(array)
+        specs = [self._outputs[index] for index in indices]
+        arrays = [as_output(value, spec) for value, spec in zip(out, specs, strict=True)]
+        overlap = _core.first_overlap(inputs, arrays)
+        if overlap >= 0:
+            raise InputError(f"output {specs[overlap].name!r}: the array overlaps an input or another output")
+        result = list(self._none)
+        for index, array in zip(indices, arrays, strict=True):
             result[index] = array
         return result
 

@@ -314,12 +314,32 @@ class Session {
   std::vector<sd_detection> detections_;
 };
 
+// The first output whose memory another output or an input uses, too, or −1.
+int first_overlap(const std::vector<py::array>& inputs, const std::vector<py::array>& outputs) {
+  const auto meet = [](const py::array& a, const py::array& b) {
+    const auto from = reinterpret_cast<uintptr_t>(a.data());
+    const auto other = reinterpret_cast<uintptr_t>(b.data());
+    return from < other + static_cast<size_t>(b.nbytes()) &&
+           other < from + static_cast<size_t>(a.nbytes());
+  };
+  for (size_t i = 0; i < outputs.size(); ++i) {
+    for (const py::array& input : inputs) {
+      if (meet(outputs[i], input)) return static_cast<int>(i);
+    }
+    for (size_t j = 0; j < i; ++j) {
+      if (meet(outputs[i], outputs[j])) return static_cast<int>(i);
+    }
+  }
+  return -1;
+}
+
 }  // namespace
 
 PYBIND11_MODULE(_core, module) {
   py::register_local_exception_translator(translate);
   module.def("version", &sd_version);
   module.def("cpu_features", &sd_cpu_features);
+  module.def("first_overlap", &first_overlap);
 
   py::class_<Package>(module, "Package")
       .def(py::init<int>())
