@@ -30,9 +30,9 @@ FIRST_SEED = 3_000_000  # training, validation and test seeds lie below
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output", type=Path, default=Path("demo"), metavar="DIR", help="default: demo")
     parser.add_argument("--seed", type=int, default=FIRST_SEED, help="of the first place that is shown")
-    parser.add_argument("--places", type=positive_int, default=4, help="how many places (default: 4)")
+    parser.add_argument("--places", type=positive_int, default=6, help="how many places (default: 6)")
     parser.add_argument(
-        "--frames", type=positive_int, default=40, help="frames in each of them (default: 40)"
+        "--frames", type=positive_int, default=24, help="frames in each of them (default: 24)"
     )
     parser.add_argument(
         "--duration", type=positive_float, default=5.0, metavar="S", help="seconds of measuring (default: 5)"
@@ -106,7 +106,7 @@ def _watch(package: Path, args: argparse.Namespace, progress: Progress) -> list[
             for scene in render_clip(args.seed + place, args.frames):
                 began = time.perf_counter()
                 detections = model.detect(scene.image)
-                frames.append(Frame(scene, detections, 1000 * (time.perf_counter() - began)))
+                frames.append(Frame(place, scene, detections, 1000 * (time.perf_counter() - began)))
                 progress("rendering a clip and finding birds in it", len(frames), total)
     return frames
 

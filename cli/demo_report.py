@@ -17,8 +17,6 @@ from sanderling.cli.machine import describe_machine
 from sanderling.cli.show import Frame, Show, best_frames, matches
 from sanderling.compiler.files import replacing
 
-_PICTURES = 6
-
 
 def write(show: Show) -> None:
     """Write the report to `show.report`. Raises OSError."""
@@ -31,7 +29,7 @@ def page(show: Show) -> str:
     template = Template(files("sanderling.cli").joinpath("demo_report.html").read_text(encoding="utf-8"))
     own, peer = show.contest
     birds, found, wrong = show.found
-    pictures = best_frames(show.frames, _PICTURES)
+    pictures = best_frames(show.frames)
     machine = describe_machine()
     return template.substitute(
         name=escape(show.name),
@@ -48,7 +46,9 @@ def page(show: Show) -> str:
             for number, image in pictures
         ),
         error="unknown" if own.error is None else f"{own.error:.1e}",
-        histogram=histogram({r.entry.name: r.milliseconds for r in show.contest}, "milliseconds per run"),
+        histogram=histogram(
+            {r.entry.name: r.milliseconds for r in show.contest}, "milliseconds per run", width=1000
+        ),
         rows="\n".join(map(_row, show.contest)),
         sizes=bars({name: (count, size(count)) for name, count in _runtime_sizes(show)}),
         memory=bars({r.entry.name: (r.peak_bytes, size(r.peak_bytes)) for r in (own, peer)}),
@@ -92,12 +92,8 @@ def _row(result: Result) -> str:
     latency = result.latency
     times = (latency.min_ms, latency.p50_ms, latency.p90_ms, latency.p99_ms, latency.mean_ms)
     cells = [f"{value:.3f}" for value in times]
-    cells += [
-        f"{latency.throughput:.1f}",
-        f"{result.load_ms:.1f}",
-        f"{result.first_ms:.2f}",
-        f"{latency.runs:,}",
-    ]
+    cells += [f"{latency.throughput:.1f}", f"{result.import_ms:.0f}", f"{result.load_ms:.1f}"]
+    cells += [f"{result.first_ms:.2f}", f"{latency.runs:,}"]
     name = escape(f"{result.entry.name} {result.version}")
     return f"<tr><td>{name}</td>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"
 

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from sanderling.cli.images import RgbImage
 from sanderling.cli.statistics import Latency
 
@@ -22,8 +20,9 @@ _MATCH_IOU = 0.5
 
 @dataclass(frozen=True)
 class Frame:
-    """One frame of the clip: what was there, what was found, how long finding it took."""
+    """One frame of the clip: where it is, what was there, what was found, how long finding it took."""
 
+    place: int
     scene: Scene
     detections: list[Detection]
     milliseconds: float
@@ -95,15 +94,14 @@ def iou(a: Sequence[float], b: Sequence[float]) -> float:
     return float(shared / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - shared))
 
 
-def best_frames(frames: Sequence[Frame], count: int) -> list[tuple[int, RgbImage]]:
-    """The frames with most right boxes, no two of them close together in time; with their numbers, drawn."""
+def best_frames(frames: Sequence[Frame]) -> list[tuple[int, RgbImage]]:
+    """Of each place the frame in which most birds were found: its number, and the picture with boxes."""
     from sanderling.cli.draw import draw_detections
 
-    scores = np.array([len(matches(frame.scene, frame.detections)) for frame in frames], np.float64)
-    apart = max(1, len(frames) // (2 * count))
-    chosen: list[int] = []
-    while len(chosen) < count and np.isfinite(scores).any():
-        best = int(np.argmax(scores))
-        chosen.append(best)
-        scores[max(0, best - apart) : best + apart + 1] = -np.inf
-    return [(i, draw_detections(frames[i].scene.image, frames[i].detections)) for i in sorted(chosen)]
+    best: dict[int, tuple[int, int]] = {}
+    for number, frame in enumerate(frames):
+        found = len(matches(frame.scene, frame.detections))
+        if found > best.get(frame.place, (-1, 0))[0]:
+            best[frame.place] = (found, number)
+    numbers = [number for _, number in best.values()]
+    return [(i, draw_detections(frames[i].scene.image, frames[i].detections)) for i in numbers]
