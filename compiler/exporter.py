@@ -178,8 +178,10 @@ def _resize(writer: _Writer, node: Node) -> None:
         return
     scales = np.array(node.attributes["scales"], np.float32)
     rest = {key: value for key, value in node.attributes.items() if key != "scales"}
-    before, after = writer.type(node.inputs[0]).shape, writer.type(node.outputs[0]).shape
-    if tuple(np.floor(np.array(before, np.float32) * scales).astype(int)) == after:
+    before, after = np.array(writer.type(node.inputs[0]).shape), writer.type(node.outputs[0]).shape
+    # Whether runtimes compute the size in single or in double precision must not matter.
+    sizes = {tuple(np.floor(before.astype(kind) * scales.astype(kind)).astype(int)) for kind in "fd"}
+    if sizes == {after}:
         extra = ["", writer.constant(f"{node.name}_scales", scales)]
     else:
         extra = ["", "", writer.constant(f"{node.name}_sizes", _ints(after))]

@@ -40,6 +40,8 @@ def to_graph(model: OnnxModel) -> Graph:
     return importer.graph()
 
 
+# The reference has no older versions of these; what the older ones could say means the same in the newer.
+_REFERENCE_SINCE = {"DequantizeLinear": 19}
 _MAX_TENSOR_BYTES = 1 << 31  # no runtime at the edge could hold more
 
 
@@ -257,7 +259,7 @@ def _is_default(domain: str) -> bool:
 def _model(
     node: NodeProto, inputs: Mapping[str, Array], outputs: Iterable[str], opset: int
 ) -> onnx.ModelProto:
-    """A model of one node and its constants."""
+    """A model of one node and its constants, for ONNX's reference."""
     graph = helper.make_graph(
         [node],
         "node",
@@ -265,6 +267,7 @@ def _model(
         [helper.make_empty_tensor_value_info(name) for name in outputs],
         [from_array(array, name) for name, array in inputs.items()],
     )
+    opset = max(opset, _REFERENCE_SINCE.get(node.op_type, 0))
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)])
 
 

@@ -30,8 +30,11 @@ class _Window:
         return self.before + self.after
 
 
-def _window(node: Node, kernel: tuple[int, ...], sizes: tuple[int, ...]) -> _Window:
-    """The node's window over an input of these spatial sizes, automatic padding resolved."""
+def _window(rewriter: Rewriter, node: Node, kernel: tuple[int, ...]) -> _Window:
+    """The node's window over its input, automatic padding resolved."""
+    sizes = rewriter.shape(node.inputs[0])[2:]
+    if min(rewriter.shape(node.outputs[0])[2:], default=1) < 1:
+        raise ModelError(f"node {node.name!r} ({node.op}): a window of {kernel} does not fit into {sizes}")
     rank = len(sizes)
     strides = integers(node, "strides", (1,) * rank)
     dilations = integers(node, "dilations", (1,) * rank)
@@ -59,8 +62,7 @@ def convolution(rewriter: Rewriter, node: Node) -> bool:
         raise ModelError(
             f"node {node.name!r} (Conv): {channels} channels do not fit weights {filters} in {group} groups"
         )
-    sizes = rewriter.shape(x)[2:]
-    window = _window(node, integers(node, "kernel_shape", rewriter.shape(w)[2:]), sizes)
+    window = _window(rewriter, node, integers(node, "kernel_shape", rewriter.shape(w)[2:]))
     rewriter.emit(
         "Conv", (x, w, given(node, 2)), y, name=node.name,
         kernel_shape=window.kernel, strides=window.strides, dilations=window.dilations, pads=window.pads,
@@ -84,7 +86,7 @@ def transposed_convolution(rewriter: Rewriter, node: Node) -> bool:
     kernel = integers(node, "kernel_shape", rewriter.shape(w)[2:])
     automatic = text(node, "auto_pad", "NOTSET")
     fixed = node.with_(attributes={**node.attributes, "auto_pad": "NOTSET"})
-    window = _window(fixed, kernel, sizes)
+    window = _window(rewriter, fixed, kernel)
     if automatic != "NOTSET" or "output_shape" in node.attributes:
         totals = [
             stride * (size - 1) + more + extent - out
@@ -148,7 +150,7 @@ def average_pool(rewriter: Rewriter, node: Node) -> bool:
 def _pooling_window(rewriter: Rewriter, node: Node) -> tuple[_Window, tuple[int, ...]]:
     """The window, its end padding large enough for ceil_mode, and how much was added for that."""
     sizes, outputs = rewriter.shape(node.inputs[0])[2:], rewriter.shape(node.outputs[0])[2:]
-    window = _window(node, integers(node, "kernel_shape", ()), sizes)
+    window = _window(rewriter, node, integers(node, "kernel_shape", ()))
     missing = tuple(
         max(0, (out - 1) * stride + extent - size - before - after)
         for out, stride, extent, size, before, after in zip(
