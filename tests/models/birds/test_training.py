@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import signal
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +14,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="only the `train` extra has PyTorch")
 
 from sanderling.models.birds import export, train  # noqa: E402
-from sanderling.models.birds.data import SceneCache  # noqa: E402
+from sanderling.models.birds.data import Batch, SceneCache  # noqa: E402
 from sanderling.models.birds.loss import assign, generalised_iou, iou  # noqa: E402
 from sanderling.models.birds.model import STRIDES, Detector, cells, flatten  # noqa: E402
 from sanderling.models.birds.species import LABELS  # noqa: E402
@@ -22,10 +24,25 @@ RECIPE = train.Recipe(steps=40, batch=4, scenes=500, warm_up=5, check_every=40, 
 
 
 @pytest.fixture(scope="module")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> SceneCache:
-    cache = SceneCache(tmp_path_factory.mktemp("scenes"), RECIPE.scenes)
+def rendered(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with all training scenes, which takes seconds to make."""
+    folder = tmp_path_factory.mktemp("rendered")
+    SceneCache(folder, RECIPE.scenes).prepare(lambda done, total: None)
+    return folder
+
+
+@pytest.fixture
+def cache(rendered: Path) -> SceneCache:
+    cache = SceneCache(rendered, RECIPE.scenes)
     cache.prepare(lambda done, total: None)
     return cache
+
+
+@pytest.fixture
+def out(rendered: Path, tmp_path: Path) -> Path:
+    """An output folder of the command with its scenes already rendered."""
+    shutil.copytree(rendered, tmp_path / "scenes")
+    return tmp_path
 
 
 def weights(trainer: train.Trainer) -> dict[str, np.ndarray]:
@@ -60,15 +77,32 @@ def test_a_resumed_run_gives_the_same_weights(cache: SceneCache, tmp_path: Path)
 
 
 def test_command_trains_refuses_to_overwrite_and_resumes(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    out: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    arguments = ["--out", str(tmp_path), "--scenes", "500", "--threads", "1", "--device", "cpu"]
+    arguments = ["--out", str(out), "--scenes", "500", "--threads", "1", "--device", "cpu"]
     assert train.main([*arguments, "--steps", "2"]) == 0
-    assert (tmp_path / "birds.onnx").is_file()
+    assert (out / "birds.onnx").is_file()
     assert train.main([*arguments, "--steps", "3"]) == 2
     assert "--resume" in capsys.readouterr().err
     assert train.main([*arguments, "--steps", "3", "--resume"]) == 0
     assert "step 3/3" in capsys.readouterr().out
+
+
+def test_interrupt_finishes_the_step_writes_a_checkpoint_and_says_how_to_go_on(
+    out: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    advance = train.Trainer.advance
+
+    def interrupted(trainer: train.Trainer, batch: Batch) -> float:
+        if trainer.step == 1:
+            signal.raise_signal(signal.SIGINT)
+        return advance(trainer, batch)
+
+    monkeypatch.setattr(train.Trainer, "advance", interrupted)
+    assert train.main(["--out", str(out), "--scenes", "500", "--steps", "5", "--device", "cpu"]) == 130
+    assert "stopped at step 2" in (said := capsys.readouterr().out)
+    assert "--resume" in said
+    assert torch.load(out / "checkpoint.pt", weights_only=True)["step"] == 2
 
 
 def test_exported_network_computes_what_the_trained_one_does(tmp_path: Path) -> None:
