@@ -6,7 +6,8 @@ namespace tools {
 namespace {
 
 std::vector<Tensor> tensors_of(const sd_model* model, size_t count,
-                               sd_status (*describe)(const sd_model*, size_t, sd_tensor_info*, sd_error*)) {
+                               sd_status (*describe)(const sd_model*, size_t, sd_tensor_info*,
+                                                     sd_error*)) {
   std::vector<Tensor> tensors(count);
   for (size_t i = 0; i < count; ++i) {
     sd_error error;
@@ -44,9 +45,11 @@ void fill_with_pattern(Tensor* tensor, uint32_t seed) {
     case SD_FLOAT64:
       return fill<double>(&tensor->bytes, seed, [](uint32_t r) { return unit(r); });
     case SD_FLOAT16:  // sign, and the fraction of a number between 0.5 and 1
-      return fill<uint16_t>(&tensor->bytes, seed, [](uint32_t r) { return uint16_t((r & 0x83FF) | 0x3800); });
+      return fill<uint16_t>(&tensor->bytes, seed,
+                            [](uint32_t r) { return uint16_t((r & 0x83FF) | 0x3800); });
     case SD_BFLOAT16:
-      return fill<uint16_t>(&tensor->bytes, seed, [](uint32_t r) { return uint16_t((r & 0x807F) | 0x3F00); });
+      return fill<uint16_t>(&tensor->bytes, seed,
+                            [](uint32_t r) { return uint16_t((r & 0x807F) | 0x3F00); });
     case SD_INT8:
     case SD_UINT8:
       return fill<uint8_t>(&tensor->bytes, seed, [](uint32_t r) { return uint8_t(r >> 24); });
@@ -82,13 +85,15 @@ Loaded load(const std::string& path, const char* variant, sd_pool* pool) {
 
 void Loaded::run() {
   sd_error error;
-  check(sd_session_run(session.get(), input_pointers.data(), output_pointers.data(), &error), error);
+  check(sd_session_run(session.get(), input_pointers.data(), output_pointers.data(), &error),
+        error);
 }
 
 void Loaded::profile(std::vector<uint64_t>* nanoseconds) {
   sd_error error;
   nanoseconds->resize(sd_model_call_count(model.get()));
-  check(sd_session_profile(session.get(), input_pointers.data(), output_pointers.data(), nanoseconds->data(), &error),
+  check(sd_session_profile(session.get(), input_pointers.data(), output_pointers.data(),
+                           nanoseconds->data(), &error),
         error);
 }
 

@@ -15,11 +15,13 @@ struct Image {
 };
 
 std::vector<unsigned char> read_file(const std::string& path, size_t most);
-void write_file(const std::string& path, const std::vector<unsigned char>& bytes);  // whole or not at all
+void write_file(const std::string& path,
+                const std::vector<unsigned char>& bytes);  // whole or not at all
 
 bool is_image(const std::string& path);  // by its name
 
-// PPM (P6, 8 bits), and JPEG where libturbojpeg is installed. Sizes are checked before anything is decoded.
+// PPM (P6, 8 bits), and JPEG where libturbojpeg is installed. Sizes are checked before anything is
+// decoded.
 Image read_image(const std::string& path);
 
 // .npy (format 1 to 3, C order, the tensor's dtype and shape) or raw bytes of the tensor's size.

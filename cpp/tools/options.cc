@@ -93,7 +93,8 @@ Options parse_options(int argc, char** argv) {
   for (int i = 1; i < argc; ++i) {
     std::string name = argv[i];
     if (name.compare(0, 2, "--") != 0) {
-      if (!options.package.empty()) throw Failure("two packages: '" + options.package + "' and '" + name + "'");
+      if (!options.package.empty())
+        throw Failure("two packages: '" + options.package + "' and '" + name + "'");
       options.package = name;
       continue;
     }
@@ -117,9 +118,11 @@ Options parse_options(int argc, char** argv) {
   }
   if (options.help || options.version) return options;
   if (options.serve != options.package.empty()) {
-    throw Failure(options.serve ? "--serve takes no package" : "which package? (--help shows the usage)");
+    throw Failure(options.serve ? "--serve takes no package"
+                                : "which package? (--help shows the usage)");
   }
-  if (options.detect && !options.inputs.empty()) throw Failure("--detect and --input exclude each other");
+  if (options.detect && !options.inputs.empty())
+    throw Failure("--detect and --input exclude each other");
   if (options.detect && options.profile) throw Failure("--detect and --profile exclude each other");
   return options;
 }

@@ -10,11 +10,11 @@ namespace tools {
 namespace {
 
 const char* dtype_name(sd_dtype dtype) {
-  static const char* const kNames[] = {"?",      "float32", "float16", "bfloat16", "int8",   "uint8",   "int16",
-                                       "uint16", "int32",   "uint32",  "int64",    "uint64", "float64", "bool"};
+  static const char* const kNames[] = {"?",     "float32", "float16", "bfloat16", "int8",
+                                       "uint8", "int16",   "uint16",  "int32",    "uint32",
+                                       "int64", "uint64",  "float64", "bool"};
   return kNames[dtype];
 }
-
 
 std::string tensors_json(const std::vector<Tensor>& tensors) {
   Json list('[');
@@ -22,7 +22,9 @@ std::string tensors_json(const std::vector<Tensor>& tensors) {
     Json shape('[');
     for (int i = 0; i < tensor.info.rank; ++i) shape.add(nullptr, tensor.info.dims[i]);
     Json item('{');
-    item.add("name", tensor.info.name).add("dtype", dtype_name(tensor.info.dtype)).raw("shape", shape.text());
+    item.add("name", tensor.info.name)
+        .add("dtype", dtype_name(tensor.info.dtype))
+        .raw("shape", shape.text());
     list.raw(nullptr, item.text());
   }
   return list.text();
@@ -50,7 +52,11 @@ void print_json(const Options& options, const Report& report) {
       .add("peak_rss_bytes", report.memory)
       .add("runs", report.runs_ms.size());
   if (!report.runs_ms.empty()) {
-    json.add("min_ms", s.min).add("p50_ms", s.p50).add("p90_ms", s.p90).add("p99_ms", s.p99).add("mean_ms", s.mean);
+    json.add("min_ms", s.min)
+        .add("p50_ms", s.p50)
+        .add("p90_ms", s.p90)
+        .add("p99_ms", s.p99)
+        .add("mean_ms", s.mean);
     json.add("throughput_per_s", 1000 / s.mean);
   }
   if (options.profile) {
@@ -58,7 +64,9 @@ void print_json(const Options& options, const Report& report) {
     for (const CallReport& call : report.calls) {
       Json item('{');
       item.add("node", call.info.node).add("kind", call.info.kind).add("flops", call.info.flops);
-      item.add("tasks", call.info.tasks).add("min_ms", call.milliseconds.min).add("p50_ms", call.milliseconds.p50);
+      item.add("tasks", call.info.tasks)
+          .add("min_ms", call.milliseconds.min)
+          .add("p50_ms", call.milliseconds.p50);
       list.raw(nullptr, item.text());
     }
     json.raw("calls", list.text());
@@ -78,30 +86,37 @@ void print_json(const Options& options, const Report& report) {
 }
 
 void print_calls(const Report& report) {
-  const double total = std::accumulate(report.calls.begin(), report.calls.end(), 0.0,
-                                       [](double sum, const CallReport& call) { return sum + call.milliseconds.p50; });
-  std::printf("\n%9s %9s %6s %8s %6s  %s\n", "min ms", "p50 ms", "share", "GFLOP/s", "tasks", "node (kind)");
+  const double total = std::accumulate(
+      report.calls.begin(), report.calls.end(), 0.0,
+      [](double sum, const CallReport& call) { return sum + call.milliseconds.p50; });
+  std::printf("\n%9s %9s %6s %8s %6s  %s\n", "min ms", "p50 ms", "share", "GFLOP/s", "tasks",
+              "node (kind)");
   for (const CallReport& call : report.calls) {
     const double ms = call.milliseconds.p50;
-    std::printf("%9.4f %9.4f %5.1f%% %8.1f %6u  %s (%s)\n", call.milliseconds.min, ms, total > 0 ? 100 * ms / total : 0,
-                ms > 0 ? double(call.info.flops) / ms / 1e6 : 0, call.info.tasks, call.info.node, call.info.kind);
+    std::printf("%9.4f %9.4f %5.1f%% %8.1f %6u  %s (%s)\n", call.milliseconds.min, ms,
+                total > 0 ? 100 * ms / total : 0, ms > 0 ? double(call.info.flops) / ms / 1e6 : 0,
+                call.info.tasks, call.info.node, call.info.kind);
   }
 }
 
 void print_text(const Options& options, const Report& report) {
   const Statistics s = statistics(report.runs_ms);
-  std::printf("%s, variant %s, %d thread%s\n", options.package.c_str(), sd_model_variant(report.loaded.model.get()),
-              options.threads, options.threads == 1 ? "" : "s");
+  std::printf("%s, variant %s, %d thread%s\n", options.package.c_str(),
+              sd_model_variant(report.loaded.model.get()), options.threads,
+              options.threads == 1 ? "" : "s");
   for (const sd_detection& d : report.detections) {
-    std::printf("  %-20s %.3f  (%.1f, %.1f) – (%.1f, %.1f)\n", label_of(report, d.label).c_str(), double(d.score),
-                double(d.x1), double(d.y1), double(d.x2), double(d.y2));
+    std::printf("  %-20s %.3f  (%.1f, %.1f) – (%.1f, %.1f)\n", label_of(report, d.label).c_str(),
+                double(d.score), double(d.x1), double(d.y1), double(d.x2), double(d.y2));
   }
   if (options.detect && report.detections.empty()) std::printf("  nothing found\n");
-  std::printf("first result  %8.3f ms after main() began (loading %.3f, before main %.3f of CPU), peak %.1f MB\n",
-              report.first_ms, report.load_ms, report.before_main_ms, double(report.first_memory) / 1e6);
+  std::printf(
+      "first result  %8.3f ms after main() began (loading %.3f, before main %.3f of CPU), peak "
+      "%.1f MB\n",
+      report.first_ms, report.load_ms, report.before_main_ms, double(report.first_memory) / 1e6);
   if (!report.runs_ms.empty()) {
-    std::printf("%-6zu runs   %8.3f ms median, min %.3f, p90 %.3f, p99 %.3f, mean %.3f; %.1f per second\n",
-                report.runs_ms.size(), s.p50, s.min, s.p90, s.p99, s.mean, 1000 / s.mean);
+    std::printf(
+        "%-6zu runs   %8.3f ms median, min %.3f, p90 %.3f, p99 %.3f, mean %.3f; %.1f per second\n",
+        report.runs_ms.size(), s.p50, s.min, s.p90, s.p99, s.mean, 1000 / s.mean);
   }
   std::printf("peak memory   %8.1f MB\n", double(report.memory) / 1e6);
   if (options.profile) print_calls(report);
@@ -121,14 +136,19 @@ void print_info(const Options& options) {
     sd_error error;
     check(sd_package_entry(package.get(), i, &entry, &error), error);
     Json item('{');
-    item.add("name", entry.name).add("offset", entry.offset).add("size", entry.size).add("crc32", entry.crc32);
+    item.add("name", entry.name)
+        .add("offset", entry.offset)
+        .add("size", entry.size)
+        .add("crc32", entry.crc32);
     list.raw(nullptr, item.text());
     if (!options.json) std::printf("%12lu  %08x  %s\n", entry.size, entry.crc32, entry.name);
   }
   sd_error error;
   check(sd_package_verify(package.get(), &error), error);
   if (options.json) {
-    std::printf("%s\n", Json('{').add("package", options.package).raw("entries", list.text()).text().c_str());
+    std::printf(
+        "%s\n",
+        Json('{').add("package", options.package).raw("entries", list.text()).text().c_str());
   } else {
     std::printf("verified: CRCs, plans, digests of kernels and parameters\n");
   }

@@ -27,16 +27,18 @@ void read_input(Loaded* loaded, size_t i, const std::string& path) {
   if (!is_image(path)) return read_tensor(path, &input);
   const Image image = read_image(path);
   sd_error error;
-  check(sd_session_preprocess(loaded->session.get(), image.rgb.data(), image.height, image.width, image.width * 3,
-                              input.bytes.data(), &error),
+  check(sd_session_preprocess(loaded->session.get(), image.rgb.data(), image.height, image.width,
+                              image.width * 3, input.bytes.data(), &error),
         error);
 }
 
 void write_outputs(const Loaded& loaded, const std::string& path) {
   struct stat info;
   const bool folder = stat(path.c_str(), &info) == 0 && S_ISDIR(info.st_mode);
-  if (!folder && loaded.outputs.size() == 1 && path.back() != '/') return write_file(path, loaded.outputs[0].bytes);
-  if (!folder && mkdir(path.c_str(), 0777) != 0) throw Failure(path + ": cannot be created: " + std::strerror(errno));
+  if (!folder && loaded.outputs.size() == 1 && path.back() != '/')
+    return write_file(path, loaded.outputs[0].bytes);
+  if (!folder && mkdir(path.c_str(), 0777) != 0)
+    throw Failure(path + ": cannot be created: " + std::strerror(errno));
   for (size_t i = 0; i < loaded.outputs.size(); ++i) {
     write_file(path + "/output" + std::to_string(i) + ".bin", loaded.outputs[i].bytes);
   }
@@ -46,8 +48,9 @@ std::vector<sd_detection> detect(const Loaded& loaded, const Image& image, doubl
   std::vector<sd_detection> detections(65536);
   size_t count = 0;
   sd_error error;
-  check(sd_session_detect(loaded.session.get(), image.rgb.data(), image.height, image.width, image.width * 3,
-                          float(threshold), detections.data(), detections.size(), &count, &error),
+  check(sd_session_detect(loaded.session.get(), image.rgb.data(), image.height, image.width,
+                          image.width * 3, float(threshold), detections.data(), detections.size(),
+                          &count, &error),
         error);
   detections.resize(count);
   return detections;
@@ -61,7 +64,9 @@ std::vector<double> measure(const Options& options, Once once) {
   const uint64_t begin = now_ns();
   for (uint64_t before = begin;;) {
     const double elapsed = double(before - begin) / 1e9;
-    if (options.duration > 0 ? elapsed >= options.duration : milliseconds.size() >= size_t(options.runs)) break;
+    if (options.duration > 0 ? elapsed >= options.duration
+                             : milliseconds.size() >= size_t(options.runs))
+      break;
     once();
     const uint64_t after = now_ns();
     milliseconds.push_back(double(after - before) / 1e6);
@@ -74,15 +79,17 @@ Report run_package(const Options& options, const Start& start) {
   Report report;
   Pool pool;
   if (options.threads > 1) pool = open<Pool>(sd_pool_create, int32_t(options.threads));
-  Loaded loaded = load(options.package, options.variant ? options.variant->c_str() : nullptr, pool.get());
+  Loaded loaded =
+      load(options.package, options.variant ? options.variant->c_str() : nullptr, pool.get());
   report.load_ms = double(now_ns() - start.ns) / 1e6;
   const sd_model* model = loaded.model.get();
 
   Image image;
   if (options.detect) image = read_image(*options.detect);
   if (!options.inputs.empty() && options.inputs.size() != loaded.inputs.size()) {
-    throw Failure("the model has " + std::to_string(loaded.inputs.size()) + " inputs, but --input is given " +
-                  std::to_string(options.inputs.size()) + " times");
+    throw Failure("the model has " + std::to_string(loaded.inputs.size()) +
+                  " inputs, but --input is given " + std::to_string(options.inputs.size()) +
+                  " times");
   }
   for (size_t i = 0; i < options.inputs.size(); ++i) read_input(&loaded, i, options.inputs[i]);
 
@@ -133,7 +140,8 @@ int run(int argc, char** argv, const Start& start) {
   } else {
     print_report(options, run_package(options, start));
   }
-  if (std::fflush(stdout) != 0) throw Failure(std::string("standard output: ") + std::strerror(errno));
+  if (std::fflush(stdout) != 0)
+    throw Failure(std::string("standard output: ") + std::strerror(errno));
   return 0;
 }
 

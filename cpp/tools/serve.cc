@@ -10,6 +10,7 @@
 #include <cstdio>
 #include <cstring>
 #include <map>
+#include <new>
 #include <optional>
 
 #include "handles.h"
@@ -22,7 +23,12 @@ constexpr size_t kMaxLine = 8192;
 constexpr uint64_t kMaxPackage = 0xFFFFFFFE;
 constexpr uint64_t kMaxRuns = 100000;
 constexpr uint64_t kMaxSamples = 1 << 24;  // runs · calls of one profile
-constexpr double kMaxSeconds = 60;         // of one command's measuring, and of silence inside a transfer
+constexpr double kMaxSeconds = 60;  // of one command's measuring, and of silence inside a transfer
+
+// Ends the server: input and output are no longer in step.
+struct Fatal : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
 
 // Lines and blocks from a file descriptor; what is not asked for stays in the buffer.
 class Reader {
@@ -38,7 +44,7 @@ class Reader {
         buffer_.erase(0, end + 1);
         return text;
       }
-      if (buffer_.size() > kMaxLine) throw Failure("a line is longer than 8192 bytes");
+      if (buffer_.size() > kMaxLine) throw Fatal("a line is longer than 8192 bytes");
       if (!fill(-1)) return std::nullopt;
     }
   }
@@ -47,7 +53,8 @@ class Reader {
   template <typename Take>
   void block(uint64_t size, Take take) {
     while (size > 0) {
-      if (buffer_.empty() && !fill(int(kMaxSeconds * 1000))) throw Failure("the input ended inside a package");
+      if (buffer_.empty() && !fill(int(kMaxSeconds * 1000)))
+        throw Fatal("the input ended inside a package");
       const size_t piece = size_t(std::min<uint64_t>(size, buffer_.size()));
       take(buffer_.data(), piece);
       buffer_.erase(0, piece);
@@ -58,10 +65,11 @@ class Reader {
  private:
   bool fill(int timeout_ms) {
     pollfd ready{fd_, POLLIN, 0};
-    if (timeout_ms >= 0 && poll(&ready, 1, timeout_ms) == 0) throw Failure("no data for a minute inside a package");
+    if (timeout_ms >= 0 && poll(&ready, 1, timeout_ms) == 0)
+      throw Fatal("no data for a minute inside a package");
     char piece[65536];
     const ssize_t got = read(fd_, piece, sizeof(piece));
-    if (got < 0) throw Failure(std::string("standard input: ") + std::strerror(errno));
+    if (got < 0) throw Fatal(std::string("standard input: ") + std::strerror(errno));
     buffer_.append(piece, size_t(got));
     return got > 0;
   }
@@ -87,8 +95,10 @@ class Store {
   std::string path_for(const std::string& name) {
     if (folder_.empty()) {
       const char* base = getenv("TMPDIR");
-      std::string folder = std::string(base != nullptr && *base != '\0' ? base : "/tmp") + "/sanderling-serve-XXXXXX";
-      if (mkdtemp(folder.data()) == nullptr) throw Failure(folder + ": cannot be created: " + std::strerror(errno));
+      std::string folder = std::string(base != nullptr && *base != '\0' ? base : "/tmp") +
+                           "/sanderling-serve-XXXXXX";
+      if (mkdtemp(folder.data()) == nullptr)
+        throw Failure(folder + ": cannot be created: " + std::strerror(errno));
       folder_ = folder;
     }
     if (const std::string* old = find(name)) unlink(old->c_str());
@@ -102,17 +112,20 @@ class Store {
 };
 
 uint64_t parse_count(const std::string& text, uint64_t most, const char* what) {
-  if (text.empty() || text.size() > 12 || text.find_first_not_of("0123456789") != std::string::npos) {
+  if (text.empty() || text.size() > 12 ||
+      text.find_first_not_of("0123456789") != std::string::npos) {
     throw Failure(std::string(what) + " must be a whole number");
   }
   const uint64_t value = std::stoull(text);
-  if (value < 1 || value > most) throw Failure(std::string(what) + " must be 1 to " + std::to_string(most));
+  if (value < 1 || value > most)
+    throw Failure(std::string(what) + " must be 1 to " + std::to_string(most));
   return value;
 }
 
 std::vector<std::string> split(const std::string& line) {
   std::vector<std::string> words;
-  for (size_t at = line.find_first_not_of(' '); at != std::string::npos; at = line.find_first_not_of(' ', at)) {
+  for (size_t at = line.find_first_not_of(' '); at != std::string::npos;
+       at = line.find_first_not_of(' ', at)) {
     const size_t end = std::min(line.find(' ', at), line.size());
     words.push_back(line.substr(at, end - at));
     at = end;
@@ -133,10 +146,10 @@ class Server {
       if (!line->empty() && line->back() == '\r') line->pop_back();
       try {
         if (!obey(*line)) return;
-      } catch (const std::exception& failure) {
-        std::string text = failure.what();
-        for (char& c : text) c = c == '\n' ? ' ' : c;
-        reply("error " + text);
+      } catch (const Failure& failure) {
+        reply(std::string("error ") + failure.what());
+      } catch (const std::bad_alloc&) {
+        reply("error out of memory");
       }
     }
   }
@@ -189,7 +202,8 @@ class Server {
     int fd = -1;
     std::string problem;
     try {
-      if (name.find('/') != std::string::npos || name.size() > 255) throw Failure("a name has up to 255 bytes and no '/'");
+      if (name.find('/') != std::string::npos || name.size() > 255)
+        throw Failure("a name has up to 255 bytes and no '/'");
       const std::string path = store_.path_for(name);
       fd = ::open(path.c_str(), O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0600);
       if (fd < 0) throw Failure(path + ": " + std::strerror(errno));
@@ -217,7 +231,8 @@ class Server {
     loaded_.reset();
     loaded_ = load(stored != nullptr ? *stored : path, variant, pool_.get());
     const sd_model* model = loaded_->model.get();
-    reply(std::string("ok ") + sd_model_variant(model) + " " + std::to_string(sd_model_call_count(model)) + " " +
+    reply(std::string("ok ") + sd_model_variant(model) + " " +
+          std::to_string(sd_model_call_count(model)) + " " +
           std::to_string(sd_model_arena_bytes(model)));
   }
 
@@ -255,7 +270,8 @@ class Server {
   void profile(uint64_t runs) {
     Loaded& model = loaded();
     const size_t calls = sd_model_call_count(model.model.get());
-    if (runs > kMaxSamples / calls) throw Failure("runs times calls must be at most " + std::to_string(kMaxSamples));
+    if (runs > kMaxSamples / calls)
+      throw Failure("runs times calls must be at most " + std::to_string(kMaxSamples));
     std::vector<std::vector<double>> samples(calls);
     std::vector<uint64_t> nanoseconds;
     const uint64_t done = repeat(runs, [&] {
@@ -272,8 +288,9 @@ class Server {
 
   static void reply(const std::string& line, const std::string& payload = "") {
     const std::string text = line + "\n" + payload;
-    if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size() || std::fflush(stdout) != 0) {
-      throw Failure(std::string("standard output: ") + std::strerror(errno));
+    if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size() ||
+        std::fflush(stdout) != 0) {
+      throw Fatal(std::string("standard output: ") + std::strerror(errno));
     }
   }
 

@@ -1,4 +1,5 @@
-// The serve protocol (docs/serve-protocol.md): commands on standard input, replies on standard output.
+// The serve protocol (docs/serve-protocol.md): commands on standard input, replies on standard
+// output.
 #ifndef SANDERLING_TOOLS_SERVE_H_
 #define SANDERLING_TOOLS_SERVE_H_
 

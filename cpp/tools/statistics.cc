@@ -28,7 +28,8 @@ Statistics statistics(std::vector<double> values) {
     return values[below] + (rank - double(below)) * (values[above] - values[below]);
   };
   const double sum = std::accumulate(values.begin(), values.end(), 0.0);
-  return {values.front(), percentile(0.5), percentile(0.9), percentile(0.99), sum / double(values.size())};
+  return {values.front(), percentile(0.5), percentile(0.9), percentile(0.99),
+          sum / double(values.size())};
 }
 
 uint64_t now_ns() { return clock_ns(CLOCK_MONOTONIC); }
@@ -40,7 +41,8 @@ uint64_t peak_memory_bytes() {
   uint64_t kilobytes = 0;
   if (FILE* file = std::fopen("/proc/self/status", "r")) {
     char line[256];
-    while (std::fgets(line, sizeof(line), file) != nullptr && std::sscanf(line, "VmHWM: %lu", &kilobytes) != 1) {
+    while (std::fgets(line, sizeof(line), file) != nullptr &&
+           std::sscanf(line, "VmHWM: %lu", &kilobytes) != 1) {
     }
     std::fclose(file);
   }

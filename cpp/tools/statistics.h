@@ -14,9 +14,9 @@ struct Statistics {
 // Percentiles by linear interpolation between the two nearest ranks, as numpy does.
 Statistics statistics(std::vector<double> values);
 
-uint64_t now_ns();              // monotonic clock
-uint64_t process_cpu_ns();      // CPU time that this process has used
-uint64_t peak_memory_bytes();   // largest resident set of this process since it was executed
+uint64_t now_ns();             // monotonic clock
+uint64_t process_cpu_ns();     // CPU time that this process has used
+uint64_t peak_memory_bytes();  // largest resident set of this process since it was executed
 
 }  // namespace tools
 

@@ -1,8 +1,9 @@
 /* Sanderling runtime, C API.
  *
- * A package is opened from a path or a file descriptor, one of its variants is loaded as a model (immutable, shared by
- * any number of sessions and threads), and a session runs it (its own arena; one run at a time).
- * Nothing here throws, prints, exits or aborts. Every call that can fail takes an optional sd_error for the cause. */
+ * A package is opened from a path or a file descriptor, one of its variants is loaded as a model
+ * (immutable, shared by any number of sessions and threads), and a session runs it (its own arena;
+ * one run at a time). Nothing here throws, prints, exits or aborts. Every call that can fail takes
+ * an optional sd_error for the cause. */
 #ifndef SANDERLING_SANDERLING_H_
 #define SANDERLING_SANDERLING_H_
 
@@ -29,7 +30,8 @@ typedef enum sd_status {
   SD_UNSUPPORTED_VERSION = 6,
   SD_OUT_OF_MEMORY = 7,
   SD_IO_ERROR = 8,
-  SD_BAD_TENSOR = 9, /* name, rank, shape, dtype or size of an input or output differs from the model's */
+  SD_BAD_TENSOR =
+      9, /* name, rank, shape, dtype or size of an input or output differs from the model's */
   SD_CANCELLED = 10,
   SD_INTERNAL = 11
 } sd_status;
@@ -40,8 +42,19 @@ typedef struct sd_error {
 } sd_error;
 
 typedef enum sd_dtype {
-  SD_FLOAT32 = 1, SD_FLOAT16 = 2, SD_BFLOAT16 = 3, SD_INT8 = 4, SD_UINT8 = 5, SD_INT16 = 6, SD_UINT16 = 7,
-  SD_INT32 = 8, SD_UINT32 = 9, SD_INT64 = 10, SD_UINT64 = 11, SD_FLOAT64 = 12, SD_BOOL = 13
+  SD_FLOAT32 = 1,
+  SD_FLOAT16 = 2,
+  SD_BFLOAT16 = 3,
+  SD_INT8 = 4,
+  SD_UINT8 = 5,
+  SD_INT16 = 6,
+  SD_UINT16 = 7,
+  SD_INT32 = 8,
+  SD_UINT32 = 9,
+  SD_INT64 = 10,
+  SD_UINT64 = 11,
+  SD_FLOAT64 = 12,
+  SD_BOOL = 13
 } sd_dtype;
 
 typedef enum sd_verify {
@@ -91,54 +104,70 @@ SD_API sd_status sd_package_open(const char* path, sd_package** out, sd_error* e
 SD_API sd_status sd_package_open_fd(int fd, sd_package** out, sd_error* error);
 SD_API void sd_package_close(sd_package* package); /* models loaded from it stay valid */
 SD_API size_t sd_package_entry_count(const sd_package* package);
-SD_API sd_status sd_package_entry(const sd_package* package, size_t index, sd_entry_info* out, sd_error* error);
-SD_API sd_status sd_package_read(const sd_package* package, const char* name, const void** data, uint64_t* size,
+SD_API sd_status sd_package_entry(const sd_package* package, size_t index, sd_entry_info* out,
+                                  sd_error* error);
+SD_API sd_status sd_package_read(const sd_package* package, const char* name, const void** data,
+                                 uint64_t* size,
                                  sd_error* error); /* points into the mapping, valid until close */
-/* Checks container, CRCs and, for each variant present, the whole plan and all its digests. Loads no code. */
+/* Checks container, CRCs and, for each variant present, the whole plan and all its digests. Loads
+ * no code. */
 SD_API sd_status sd_package_verify(const sd_package* package, sd_error* error);
 
-/* Thread pool: threads counts the caller, so 1 means no worker. One pool may serve many sessions. */
+/* Thread pool: threads counts the caller, so 1 means no worker. One pool may serve many sessions.
+ */
 SD_API sd_status sd_pool_create(int32_t threads, sd_pool** out, sd_error* error);
 SD_API void sd_pool_release(sd_pool* pool); /* sessions keep it alive */
 SD_API int32_t sd_pool_threads(const sd_pool* pool);
 
-/* variant NULL: the best one present that this CPU can run (the one with most required features). */
-SD_API sd_status sd_model_load(const sd_package* package, const char* variant, sd_verify verify, sd_model** out,
-                               sd_error* error);
+/* variant NULL: the best one present that this CPU can run (the one with most required features).
+ */
+SD_API sd_status sd_model_load(const sd_package* package, const char* variant, sd_verify verify,
+                               sd_model** out, sd_error* error);
 SD_API void sd_model_release(sd_model* model); /* sessions keep it alive */
 SD_API const char* sd_model_variant(const sd_model* model);
 SD_API size_t sd_model_input_count(const sd_model* model);
 SD_API size_t sd_model_output_count(const sd_model* model);
-SD_API sd_status sd_model_input(const sd_model* model, size_t index, sd_tensor_info* out, sd_error* error);
-SD_API sd_status sd_model_output(const sd_model* model, size_t index, sd_tensor_info* out, sd_error* error);
+SD_API sd_status sd_model_input(const sd_model* model, size_t index, sd_tensor_info* out,
+                                sd_error* error);
+SD_API sd_status sd_model_output(const sd_model* model, size_t index, sd_tensor_info* out,
+                                 sd_error* error);
 SD_API size_t sd_model_call_count(const sd_model* model);
-SD_API sd_status sd_model_call(const sd_model* model, size_t index, sd_call_info* out, sd_error* error);
+SD_API sd_status sd_model_call(const sd_model* model, size_t index, sd_call_info* out,
+                               sd_error* error);
 SD_API uint64_t sd_model_arena_bytes(const sd_model* model);
 SD_API int sd_model_has_pipeline(const sd_model* model);
 SD_API size_t sd_model_label_count(const sd_model* model);
 SD_API const char* sd_model_label(const sd_model* model, size_t index); /* NULL if out of range */
 
 /* Allocates arena and scratch; nothing is allocated afterwards. */
-SD_API sd_status sd_session_create(sd_model* model, sd_pool* pool, sd_session** out, sd_error* error);
+SD_API sd_status sd_session_create(sd_model* model, sd_pool* pool, sd_session** out,
+                                   sd_error* error);
 SD_API void sd_session_destroy(sd_session* session);
-/* inputs/outputs: one pointer per tensor in model order, any alignment, contiguous, not overlapping each other. */
-SD_API sd_status sd_session_run(sd_session* session, const void* const* inputs, void* const* outputs, sd_error* error);
+/* inputs/outputs: one pointer per tensor in model order, any alignment, contiguous, not overlapping
+ * each other. */
+SD_API sd_status sd_session_run(sd_session* session, const void* const* inputs,
+                                void* const* outputs, sd_error* error);
 /* As run; nanoseconds[i] is the wall time of call i (sd_model_call_count entries). */
-SD_API sd_status sd_session_profile(sd_session* session, const void* const* inputs, void* const* outputs,
-                                    uint64_t* nanoseconds, sd_error* error);
-SD_API void sd_session_cancel(sd_session* session); /* from any thread: the run in progress ends with SD_CANCELLED */
+SD_API sd_status sd_session_profile(sd_session* session, const void* const* inputs,
+                                    void* const* outputs, uint64_t* nanoseconds, sd_error* error);
+SD_API void sd_session_cancel(
+    sd_session* session); /* from any thread: the run in progress ends with SD_CANCELLED */
 
 /* Pipeline. Frame: HWC bytes, 3 channels RGB, row_stride in bytes. */
-SD_API sd_status sd_session_preprocess(sd_session* session, const uint8_t* frame, int32_t height, int32_t width,
-                                       int64_t row_stride, void* input, sd_error* error);
-/* Whole pass: frame → preprocess → run → decode → NMS. Writes at most capacity detections, *count of them, best first. */
-SD_API sd_status sd_session_detect(sd_session* session, const uint8_t* frame, int32_t height, int32_t width,
-                                   int64_t row_stride, float score_threshold /* < 0: the package's */,
-                                   sd_detection* detections, size_t capacity, size_t* count, sd_error* error);
-/* Outputs of a run → detections, for a frame of the given size. */
-SD_API sd_status sd_session_decode(sd_session* session, const void* const* outputs, int32_t height, int32_t width,
-                                   float score_threshold, sd_detection* detections, size_t capacity, size_t* count,
+SD_API sd_status sd_session_preprocess(sd_session* session, const uint8_t* frame, int32_t height,
+                                       int32_t width, int64_t row_stride, void* input,
+                                       sd_error* error);
+/* Whole pass: frame → preprocess → run → decode → NMS. Writes at most capacity detections, *count
+ * of them, best first. */
+SD_API sd_status sd_session_detect(sd_session* session, const uint8_t* frame, int32_t height,
+                                   int32_t width, int64_t row_stride,
+                                   float score_threshold /* < 0: the package's */,
+                                   sd_detection* detections, size_t capacity, size_t* count,
                                    sd_error* error);
+/* Outputs of a run → detections, for a frame of the given size. */
+SD_API sd_status sd_session_decode(sd_session* session, const void* const* outputs, int32_t height,
+                                   int32_t width, float score_threshold, sd_detection* detections,
+                                   size_t capacity, size_t* count, sd_error* error);
 
 #ifdef __cplusplus
 }

@@ -29,18 +29,30 @@ const char* sd_version(void) { return SANDERLING_VERSION; }
 
 const char* sd_status_name(sd_status status) {
   switch (status) {
-    case SD_OK: return "ok";
-    case SD_INVALID_ARGUMENT: return "invalid argument";
-    case SD_NOT_FOUND: return "not found";
-    case SD_BAD_PACKAGE: return "bad package";
-    case SD_DIGEST_MISMATCH: return "digest mismatch";
-    case SD_UNSUPPORTED_TARGET: return "unsupported target";
-    case SD_UNSUPPORTED_VERSION: return "unsupported version";
-    case SD_OUT_OF_MEMORY: return "out of memory";
-    case SD_IO_ERROR: return "I/O error";
-    case SD_BAD_TENSOR: return "bad tensor";
-    case SD_CANCELLED: return "cancelled";
-    case SD_INTERNAL: return "internal error";
+    case SD_OK:
+      return "ok";
+    case SD_INVALID_ARGUMENT:
+      return "invalid argument";
+    case SD_NOT_FOUND:
+      return "not found";
+    case SD_BAD_PACKAGE:
+      return "bad package";
+    case SD_DIGEST_MISMATCH:
+      return "digest mismatch";
+    case SD_UNSUPPORTED_TARGET:
+      return "unsupported target";
+    case SD_UNSUPPORTED_VERSION:
+      return "unsupported version";
+    case SD_OUT_OF_MEMORY:
+      return "out of memory";
+    case SD_IO_ERROR:
+      return "I/O error";
+    case SD_BAD_TENSOR:
+      return "bad tensor";
+    case SD_CANCELLED:
+      return "cancelled";
+    case SD_INTERNAL:
+      return "internal error";
   }
   return "unknown status";
 }

@@ -10,8 +10,8 @@ constexpr char kVariants[] = "variants/";
 constexpr char kPlan[] = "/plan.bin";
 constexpr int kPathSize = 256;  // entry names have at most 255 bytes
 
-Result<Bytes> find_blob(const sd_package& package, const char* variant, int length, const char* file,
-                        const BlobRecord& blob) {
+Result<Bytes> find_blob(const sd_package& package, const char* variant, int length,
+                        const char* file, const BlobRecord& blob) {
   char path[kPathSize];
   const int size = snprintf(path, sizeof(path), "%s%.*s/%s", kVariants, length, variant, file);
   const ZipEntry* entry = size < kPathSize ? package.zip.find(path) : nullptr;
@@ -40,7 +40,8 @@ sd_status hand_out(Result<sd_package*> package, sd_package** out, sd_error* erro
 }
 
 Status verify(const sd_package& package) {
-  for (const ZipEntry& entry : package.zip.entries()) SD_TRY(check_crc(package.file->bytes(), entry));
+  for (const ZipEntry& entry : package.zip.entries())
+    SD_TRY(check_crc(package.file->bytes(), entry));
   for (const ZipEntry& entry : package.zip.entries()) {
     int length = 0;
     if (variant_name(entry, &length) == nullptr) continue;
@@ -49,12 +50,16 @@ Status verify(const sd_package& package) {
     const Plan& plan = variant->plan;
     const char* name = plan.text(plan.target().name);
     if (sha256(variant->kernels) != plan.kernels_blob().digest) {
-      return Status::error(SD_DIGEST_MISMATCH, "variant %s: the SHA-256 of kernels.so is not the one in plan.bin", name);
+      return Status::error(SD_DIGEST_MISMATCH,
+                           "variant %s: the SHA-256 of kernels.so is not the one in plan.bin",
+                           name);
     }
     const Status elf = check_elf(variant->kernels, static_cast<Arch>(plan.target().arch));
     if (!elf.ok()) return elf.about("kernels.so").about(name);
     if (sha256(variant->params) != plan.params_blob().digest) {
-      return Status::error(SD_DIGEST_MISMATCH, "variant %s: the SHA-256 of params.bin is not the one in plan.bin", name);
+      return Status::error(SD_DIGEST_MISMATCH,
+                           "variant %s: the SHA-256 of params.bin is not the one in plan.bin",
+                           name);
     }
   }
   return {};
@@ -68,7 +73,8 @@ const char* variant_name(const ZipEntry& entry, int* length) {
   if (size <= kBefore + kAfter || std::memcmp(entry.name, kVariants, kBefore) != 0) return nullptr;
   const char* name = entry.name + kBefore;
   *length = int(size - kBefore - kAfter);
-  if (std::strcmp(name + *length, kPlan) != 0 || std::memchr(name, '/', size_t(*length)) != nullptr) return nullptr;
+  if (std::strcmp(name + *length, kPlan) != 0 || std::memchr(name, '/', size_t(*length)) != nullptr)
+    return nullptr;
   return name;
 }
 
@@ -81,8 +87,10 @@ Result<Variant> read_variant(const sd_package& package, const ZipEntry& plan_ent
   Result<Plan> plan = Plan::read(contents(package, plan_entry));
   if (!plan.ok()) return plan.status().about("plan.bin").about(about);
   const StringRef target = plan->target().name;
-  if (target.length != uint32_t(length) || std::memcmp(plan->text(target), name, target.length) != 0) {
-    return Status::error(SD_BAD_PACKAGE, "plan.bin is of target '%s'", plan->text(target)).about(about);
+  if (target.length != uint32_t(length) ||
+      std::memcmp(plan->text(target), name, target.length) != 0) {
+    return Status::error(SD_BAD_PACKAGE, "plan.bin is of target '%s'", plan->text(target))
+        .about(about);
   }
   Result<Bytes> kernels = find_blob(package, name, length, "kernels.so", plan->kernels_blob());
   if (!kernels.ok()) return kernels.status().about(about);
@@ -107,7 +115,8 @@ extern "C" {
 sd_status sd_package_open(const char* path, sd_package** out, sd_error* error) {
   if (path == nullptr || out == nullptr) return report(null_argument("path or out"), error);
   sanderling::Result<sd_package*> package = sanderling::open_package(MappedFile::open(path));
-  if (!package.ok() && package.status().code() == SD_BAD_PACKAGE) package = package.status().about(path);
+  if (!package.ok() && package.status().code() == SD_BAD_PACKAGE)
+    package = package.status().about(path);
   return sanderling::hand_out(std::move(package), out, error);
 }
 
@@ -122,7 +131,8 @@ size_t sd_package_entry_count(const sd_package* package) {
   return package == nullptr ? 0 : package->zip.entries().size();
 }
 
-sd_status sd_package_entry(const sd_package* package, size_t index, sd_entry_info* out, sd_error* error) {
+sd_status sd_package_entry(const sd_package* package, size_t index, sd_entry_info* out,
+                           sd_error* error) {
   if (package == nullptr || out == nullptr) return report(null_argument("package or out"), error);
   if (index >= package->zip.entries().size()) {
     return report(Status::error(SD_INVALID_ARGUMENT, "entry %zu does not exist", index), error);
@@ -132,13 +142,14 @@ sd_status sd_package_entry(const sd_package* package, size_t index, sd_entry_inf
   return report({}, error);
 }
 
-sd_status sd_package_read(const sd_package* package, const char* name, const void** data, uint64_t* size,
-                          sd_error* error) {
+sd_status sd_package_read(const sd_package* package, const char* name, const void** data,
+                          uint64_t* size, sd_error* error) {
   if (package == nullptr || name == nullptr || data == nullptr || size == nullptr) {
     return report(null_argument("an argument"), error);
   }
   const sanderling::ZipEntry* entry = package->zip.find(name);
-  if (entry == nullptr) return report(Status::error(SD_NOT_FOUND, "the package has no entry '%s'", name), error);
+  if (entry == nullptr)
+    return report(Status::error(SD_NOT_FOUND, "the package has no entry '%s'", name), error);
   const sanderling::Bytes bytes = sanderling::contents(*package, *entry);
   *data = bytes.data;
   *size = bytes.size;

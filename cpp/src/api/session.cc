@@ -24,13 +24,15 @@ class Hold {
 };
 
 Status busy() {
-  return Status::error(SD_INVALID_ARGUMENT, "the session is busy on another thread: one run at a time");
+  return Status::error(SD_INVALID_ARGUMENT,
+                       "the session is busy on another thread: one run at a time");
 }
 
 Status check_pointers(const void* const* pointers, uint32_t count, const char* what) {
   if (pointers == nullptr) return null_argument(what);
   for (uint32_t i = 0; i < count; ++i) {
-    if (pointers[i] == nullptr) return Status::error(SD_INVALID_ARGUMENT, "%s[%u] is NULL", what, i);
+    if (pointers[i] == nullptr)
+      return Status::error(SD_INVALID_ARGUMENT, "%s[%u] is NULL", what, i);
   }
   return {};
 }
@@ -40,7 +42,8 @@ void run_on_pool(void* pool, uint32_t tasks, uint32_t grain, Parallel::Body body
 }
 
 // The caller holds the session.
-Status run(sd_session* session, const void* const* inputs, void* const* outputs, uint64_t* nanoseconds) {
+Status run(sd_session* session, const void* const* inputs, void* const* outputs,
+           uint64_t* nanoseconds) {
   session->cancelled.store(false, std::memory_order_relaxed);
   session->executor.bind(inputs, outputs);
   const DefaultFloatEnv float_env;
@@ -57,7 +60,8 @@ Status run(sd_session* session, const void* const* inputs, void* const* outputs,
   return status == SD_OK ? Status() : Status::error(status, "the run was cancelled");
 }
 
-Status run_checked(sd_session* session, const void* const* inputs, void* const* outputs, uint64_t* nanoseconds) {
+Status run_checked(sd_session* session, const void* const* inputs, void* const* outputs,
+                   uint64_t* nanoseconds) {
   if (session == nullptr) return null_argument("session");
   SD_TRY(check_pointers(inputs, session->model->plan.inputs(), "inputs"));
   SD_TRY(check_pointers(outputs, session->model->plan.outputs(), "outputs"));
@@ -81,7 +85,8 @@ Status prepare_pipeline(sd_session* session) {
     return offset;
   };
   Result<Array<void*>> outputs = Array<void*>::allocate(plan.outputs(), "output buffers");
-  Result<Array<vision::Level>> levels = Array<vision::Level>::allocate(session->pipeline.level_count, "levels");
+  Result<Array<vision::Level>> levels =
+      Array<vision::Level>::allocate(session->pipeline.level_count, "levels");
   if (!outputs.ok()) return outputs.status();
   if (!levels.ok()) return levels.status();
   const uint64_t input = reserve(plan.tensors()[0].bytes);
@@ -132,7 +137,8 @@ Status check_frame(const sd_session* session, int32_t height, int32_t width) {
     return Status::error(SD_INVALID_ARGUMENT, "the model has no pipeline: run it with tensors");
   }
   if (height < 1 || width < 1 || height > kMaxFrameSide || width > kMaxFrameSide) {
-    return Status::error(SD_INVALID_ARGUMENT, "a frame of %d x %d pixels; each side may have 1 to %d", width, height,
+    return Status::error(SD_INVALID_ARGUMENT,
+                         "a frame of %d x %d pixels; each side may have 1 to %d", width, height,
                          kMaxFrameSide);
   }
   return {};
@@ -154,30 +160,34 @@ Status check_floats(const void* pointer, const char* what) {
   return Status::error(SD_INVALID_ARGUMENT, "%s is not aligned for floats", what);
 }
 
-Status check_detections(const sd_session* session, float threshold, const sd_detection* detections, size_t capacity,
-                        const size_t* count) {
+Status check_detections(const sd_session* session, float threshold, const sd_detection* detections,
+                        size_t capacity, const size_t* count) {
   if (session->pipeline.task != Task::kDetect) {
     return Status::error(SD_INVALID_ARGUMENT, "the model classifies: it has no boxes");
   }
-  if (count == nullptr || (detections == nullptr && capacity > 0)) return null_argument("detections or count");
-  if (threshold != threshold) return Status::error(SD_INVALID_ARGUMENT, "the score threshold is not a number");
+  if (count == nullptr || (detections == nullptr && capacity > 0))
+    return null_argument("detections or count");
+  if (threshold != threshold)
+    return Status::error(SD_INVALID_ARGUMENT, "the score threshold is not a number");
   return {};
 }
 
 // The caller holds the session.
-size_t decode(sd_session* session, const void* const* outputs, int32_t height, int32_t width, float threshold,
-              sd_detection* detections, size_t capacity) {
+size_t decode(sd_session* session, const void* const* outputs, int32_t height, int32_t width,
+              float threshold, sd_detection* detections, size_t capacity) {
   const Pipeline& pipeline = session->pipeline;
-  const auto tensor = [outputs](uint32_t i) { return i == kNone ? nullptr : static_cast<const float*>(outputs[i]); };
+  const auto tensor = [outputs](uint32_t i) {
+    return i == kNone ? nullptr : static_cast<const float*>(outputs[i]);
+  };
   for (uint32_t i = 0; i < pipeline.level_count; ++i) {
     const PipelineLevel level = resolve_level(session->model->plan, pipeline, i);
     session->levels[i] = {level.stride,      level.height,      level.width,
                           tensor(level.cls), tensor(level.box), tensor(level.obj)};
   }
-  const size_t count =
-      vision::decode(pipeline.decode, session->levels.data(), pipeline.level_count,
-                     vision::place(pipeline.input, height, width), height, width,
-                     threshold < 0 ? pipeline.score_threshold : threshold, session->decode_scratch, detections, capacity);
+  const size_t count = vision::decode(pipeline.decode, session->levels.data(), pipeline.level_count,
+                                      vision::place(pipeline.input, height, width), height, width,
+                                      threshold < 0 ? pipeline.score_threshold : threshold,
+                                      session->decode_scratch, detections, capacity);
   for (size_t i = 0; i < count; ++i) detections[i].label += int32_t(pipeline.first_label);
   return count;
 }
@@ -188,12 +198,13 @@ Status preprocess_checked(sd_session* session, const vision::FrameView& frame, v
   SD_TRY(check_floats(input, "input"));
   const Hold hold(session);
   if (!hold.ok()) return busy();
-  vision::preprocess(session->pipeline.input, frame, static_cast<float*>(input), session->preprocess_scratch);
+  vision::preprocess(session->pipeline.input, frame, static_cast<float*>(input),
+                     session->preprocess_scratch);
   return {};
 }
 
-Status detect_checked(sd_session* session, const vision::FrameView& frame, float threshold, sd_detection* detections,
-                      size_t capacity, size_t* count) {
+Status detect_checked(sd_session* session, const vision::FrameView& frame, float threshold,
+                      sd_detection* detections, size_t capacity, size_t* count) {
   SD_TRY(check_frame(session, frame.height, frame.width));
   SD_TRY(check_pixels(frame.data, frame.width, frame.row_stride));
   SD_TRY(check_detections(session, threshold, detections, capacity, count));
@@ -203,12 +214,14 @@ Status detect_checked(sd_session* session, const vision::FrameView& frame, float
   vision::preprocess(session->pipeline.input, frame, session->input, session->preprocess_scratch);
   const void* input = session->input;
   SD_TRY(run(session, &input, session->outputs.data(), nullptr));
-  *count = decode(session, session->outputs.data(), frame.height, frame.width, threshold, detections, capacity);
+  *count = decode(session, session->outputs.data(), frame.height, frame.width, threshold,
+                  detections, capacity);
   return {};
 }
 
-Status decode_checked(sd_session* session, const void* const* outputs, int32_t height, int32_t width, float threshold,
-                      sd_detection* detections, size_t capacity, size_t* count) {
+Status decode_checked(sd_session* session, const void* const* outputs, int32_t height,
+                      int32_t width, float threshold, sd_detection* detections, size_t capacity,
+                      size_t* count) {
   SD_TRY(check_frame(session, height, width));
   SD_TRY(check_detections(session, threshold, detections, capacity, count));
   *count = 0;
@@ -230,10 +243,12 @@ using sanderling::Status;
 extern "C" {
 
 sd_status sd_session_create(sd_model* model, sd_pool* pool, sd_session** out, sd_error* error) {
-  if (model == nullptr || out == nullptr) return report(sanderling::null_argument("model or out"), error);
+  if (model == nullptr || out == nullptr)
+    return report(sanderling::null_argument("model or out"), error);
   *out = nullptr;
   sd_session* session = sanderling::create<sd_session>();
-  if (session == nullptr) return report(sanderling::out_of_memory(sizeof(sd_session), "session"), error);
+  if (session == nullptr)
+    return report(sanderling::out_of_memory(sizeof(sd_session), "session"), error);
   const Status status = sanderling::prepare(session, model, pool);
   if (status.ok()) {
     *out = session;
@@ -245,7 +260,8 @@ sd_status sd_session_create(sd_model* model, sd_pool* pool, sd_session** out, sd
 
 void sd_session_destroy(sd_session* session) { sanderling::destroy(session); }
 
-sd_status sd_session_run(sd_session* session, const void* const* inputs, void* const* outputs, sd_error* error) {
+sd_status sd_session_run(sd_session* session, const void* const* inputs, void* const* outputs,
+                         sd_error* error) {
   return report(sanderling::run_checked(session, inputs, outputs, nullptr), error);
 }
 
@@ -259,24 +275,26 @@ void sd_session_cancel(sd_session* session) {
   if (session != nullptr) session->cancelled.store(true, std::memory_order_relaxed);
 }
 
-sd_status sd_session_preprocess(sd_session* session, const uint8_t* frame, int32_t height, int32_t width,
-                                int64_t row_stride, void* input, sd_error* error) {
-  return report(sanderling::preprocess_checked(session, {frame, height, width, row_stride}, input), error);
-}
-
-sd_status sd_session_detect(sd_session* session, const uint8_t* frame, int32_t height, int32_t width,
-                            int64_t row_stride, float score_threshold, sd_detection* detections, size_t capacity,
-                            size_t* count, sd_error* error) {
-  return report(sanderling::detect_checked(session, {frame, height, width, row_stride}, score_threshold, detections,
-                                           capacity, count),
+sd_status sd_session_preprocess(sd_session* session, const uint8_t* frame, int32_t height,
+                                int32_t width, int64_t row_stride, void* input, sd_error* error) {
+  return report(sanderling::preprocess_checked(session, {frame, height, width, row_stride}, input),
                 error);
 }
 
-sd_status sd_session_decode(sd_session* session, const void* const* outputs, int32_t height, int32_t width,
-                            float score_threshold, sd_detection* detections, size_t capacity, size_t* count,
+sd_status sd_session_detect(sd_session* session, const uint8_t* frame, int32_t height,
+                            int32_t width, int64_t row_stride, float score_threshold,
+                            sd_detection* detections, size_t capacity, size_t* count,
                             sd_error* error) {
-  return report(sanderling::decode_checked(session, outputs, height, width, score_threshold, detections, capacity,
-                                           count),
+  return report(sanderling::detect_checked(session, {frame, height, width, row_stride},
+                                           score_threshold, detections, capacity, count),
+                error);
+}
+
+sd_status sd_session_decode(sd_session* session, const void* const* outputs, int32_t height,
+                            int32_t width, float score_threshold, sd_detection* detections,
+                            size_t capacity, size_t* count, sd_error* error) {
+  return report(sanderling::decode_checked(session, outputs, height, width, score_threshold,
+                                           detections, capacity, count),
                 error);
 }
 

@@ -1,4 +1,5 @@
-// Untrusted bytes: a view, little-endian loads, and the one test of whether a range lies inside another.
+// Untrusted bytes: a view, little-endian loads, and the one test of whether a range lies inside
+// another.
 #ifndef SANDERLING_CORE_BYTES_H_
 #define SANDERLING_CORE_BYTES_H_
 

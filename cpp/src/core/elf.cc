@@ -37,11 +37,14 @@ Status check_dynamic(Bytes code, const Elf64_Phdr& segment) {
 }
 
 Status check_segment(Bytes code, const Elf64_Phdr& segment) {
-  if (!fits(segment.p_offset, segment.p_filesz, code.size)) return bad("a segment lies outside the file");
+  if (!fits(segment.p_offset, segment.p_filesz, code.size))
+    return bad("a segment lies outside the file");
   switch (segment.p_type) {
     case PT_LOAD:
-      if (segment.p_filesz > segment.p_memsz) return bad("a segment is larger in the file than in memory");
-      if (!fits(segment.p_vaddr, segment.p_memsz, kMaxImage)) return bad("a segment lies beyond 1 GiB");
+      if (segment.p_filesz > segment.p_memsz)
+        return bad("a segment is larger in the file than in memory");
+      if (!fits(segment.p_vaddr, segment.p_memsz, kMaxImage))
+        return bad("a segment lies beyond 1 GiB");
       if ((segment.p_flags & PF_W) != 0 && (segment.p_flags & PF_X) != 0) {
         return bad("a segment is both writable and executable");
       }
@@ -62,14 +65,17 @@ Status check_segment(Bytes code, const Elf64_Phdr& segment) {
 }  // namespace
 
 Status check_elf(Bytes code, Arch arch) {
-  if (code.size < sizeof(Elf64_Ehdr) || std::memcmp(code.data, ELFMAG, SELFMAG) != 0) return bad("it is no ELF file");
+  if (code.size < sizeof(Elf64_Ehdr) || std::memcmp(code.data, ELFMAG, SELFMAG) != 0)
+    return bad("it is no ELF file");
   const auto header = load<Elf64_Ehdr>(code.data);
-  if (header.e_ident[EI_CLASS] != ELFCLASS64 || header.e_ident[EI_DATA] != ELFDATA2LSB || header.e_type != ET_DYN) {
+  if (header.e_ident[EI_CLASS] != ELFCLASS64 || header.e_ident[EI_DATA] != ELFDATA2LSB ||
+      header.e_type != ET_DYN) {
     return bad("it is no 64-bit little-endian shared object");
   }
   const uint16_t machine = arch == Arch::kX86_64 ? EM_X86_64 : EM_AARCH64;
   if (header.e_machine != machine) {
-    return Status::error(SD_BAD_PACKAGE, "it is for ELF machine %u, but its plan is for %u", header.e_machine, machine);
+    return Status::error(SD_BAD_PACKAGE, "it is for ELF machine %u, but its plan is for %u",
+                         header.e_machine, machine);
   }
   if (header.e_phentsize != sizeof(Elf64_Phdr) ||
       !fits(header.e_phoff, uint64_t{header.e_phnum} * sizeof(Elf64_Phdr), code.size)) {

@@ -1,4 +1,5 @@
-// kernels.so without loading it: whether it keeps the promises of docs/package-format.md, section 4.
+// kernels.so without loading it: whether it keeps the promises of docs/package-format.md,
+// section 4.
 #ifndef SANDERLING_CORE_ELF_H_
 #define SANDERLING_CORE_ELF_H_
 
@@ -8,8 +9,9 @@
 
 namespace sanderling {
 
-// A shared object for `arch` whose segments lie inside the file, which needs no library, runs no code when it is loaded
-// and has no thread-local storage. Says nothing about what the kernels do when they are called.
+// A shared object for `arch` whose segments lie inside the file, which needs no library, runs no
+// code when it is loaded and has no thread-local storage. Says nothing about what the kernels do
+// when they are called.
 Status check_elf(Bytes code, Arch arch);
 
 }  // namespace sanderling

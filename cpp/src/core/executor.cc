@@ -6,7 +6,8 @@ namespace sanderling {
 namespace {
 
 bool uses_scratch(const ArgRecord* args, uint32_t count) {
-  return std::any_of(args, args + count, [](const ArgRecord& a) { return a.place == uint32_t(Place::kScratch); });
+  return std::any_of(args, args + count,
+                     [](const ArgRecord& a) { return a.place == uint32_t(Place::kScratch); });
 }
 
 bool is_callers(const ArgRecord& arg) {
@@ -14,7 +15,8 @@ bool is_callers(const ArgRecord& arg) {
 }
 
 // Null for callers' arrays, which bind() fills in.
-void* address_of(const Plan& plan, const Addresses& addresses, const ArgRecord& arg, uint32_t thread) {
+void* address_of(const Plan& plan, const Addresses& addresses, const ArgRecord& arg,
+                 uint32_t thread) {
   switch (static_cast<Place>(arg.place)) {
     case Place::kArena:
       return addresses.arena + plan.buffers()[arg.index].offset + arg.offset;
@@ -31,7 +33,8 @@ void* address_of(const Plan& plan, const Addresses& addresses, const ArgRecord& 
 
 }  // namespace
 
-Result<Executor> Executor::prepare(const Plan& plan, void* const* kernels, const Addresses& addresses) {
+Result<Executor> Executor::prepare(const Plan& plan, void* const* kernels,
+                                   const Addresses& addresses) {
   uint64_t slots = 0, caller_slots = 0;
   for (const CallRecord& call : plan.calls()) {
     const ArgRecord* args = plan.args().data + call.first_arg;
@@ -57,8 +60,9 @@ Result<Executor> Executor::prepare(const Plan& plan, void* const* kernels, const
     const CallRecord& call = plan.calls()[i];
     const ArgRecord* args = plan.args().data + call.first_arg;
     const bool per_thread = uses_scratch(args, call.arg_count);
-    executor.calls_[i] = {invoke_with(call.arg_count), kernels[call.kernel], slot, per_thread ? call.arg_count : 0,
-                          call.tasks, std::min(call.grain, call.tasks)};
+    executor.calls_[i] = {
+        invoke_with(call.arg_count),     kernels[call.kernel], slot,
+        per_thread ? call.arg_count : 0, call.tasks,           std::min(call.grain, call.tasks)};
     for (uint32_t thread = 0; thread < (per_thread ? addresses.threads : 1); ++thread) {
       for (uint32_t a = 0; a < call.arg_count; ++a, ++slot) {
         *slot = address_of(plan, addresses, args[a], thread);
@@ -78,11 +82,12 @@ void Executor::bind(const void* const* inputs, void* const* outputs) {
 
 void Executor::run_range(void* context, uint32_t lo, uint32_t hi, uint32_t thread) {
   const PreparedCall& call = *static_cast<const PreparedCall*>(context);
-  call.invoke(call.kernel, int32_t(lo), int32_t(hi), call.args + uint64_t{thread} * call.args_stride);
+  call.invoke(call.kernel, int32_t(lo), int32_t(hi),
+              call.args + uint64_t{thread} * call.args_stride);
 }
 
-sd_status Executor::run(const Parallel* parallel, const std::atomic<bool>& cancelled, uint64_t (*now)(),
-                        uint64_t* nanoseconds) {
+sd_status Executor::run(const Parallel* parallel, const std::atomic<bool>& cancelled,
+                        uint64_t (*now)(), uint64_t* nanoseconds) {
   uint64_t before = now != nullptr ? now() : 0;
   for (PreparedCall& call : calls_) {
     if (cancelled.load(std::memory_order_relaxed)) return SD_CANCELLED;

@@ -1,4 +1,5 @@
-// A plan with every argument bound to its final address: one flat array of calls that runs without looking anything up.
+// A plan with every argument bound to its final address: one flat array of calls that runs without
+// looking anything up.
 #ifndef SANDERLING_CORE_EXECUTOR_H_
 #define SANDERLING_CORE_EXECUTOR_H_
 
@@ -10,8 +11,8 @@
 
 namespace sanderling {
 
-// Whoever can spread tasks over threads. `body` gets disjoint ranges that cover 0…tasks−1 and the number of the thread
-// it runs on (below `threads`); run() returns when all are done.
+// Whoever can spread tasks over threads. `body` gets disjoint ranges that cover 0…tasks−1 and the
+// number of the thread it runs on (below `threads`); run() returns when all are done.
 struct Parallel {
   using Body = void (*)(void* context, uint32_t lo, uint32_t hi, uint32_t thread);
   void* self;
@@ -30,13 +31,16 @@ struct Addresses {
 class Executor {
  public:
   // kernels[i] is the address of kernel i of the plan. All of it must outlive the executor.
-  static Result<Executor> prepare(const Plan& plan, void* const* kernels, const Addresses& addresses);
+  static Result<Executor> prepare(const Plan& plan, void* const* kernels,
+                                  const Addresses& addresses);
 
-  // Sets the callers' arrays for the next runs: inputs, then outputs, in the order of the plan's tensors.
+  // Sets the callers' arrays for the next runs: inputs, then outputs, in the order of the plan's
+  // tensors.
   void bind(const void* const* inputs, void* const* outputs);
 
-  // Runs all calls, on the caller's thread alone if `parallel` is null. `now` may be null; if not, nanoseconds[i] becomes
-  // the time that call i took. Returns SD_OK, or SD_CANCELLED when `cancelled` was seen between two calls.
+  // Runs all calls, on the caller's thread alone if `parallel` is null. `now` may be null; if not,
+  // nanoseconds[i] becomes the time that call i took. Returns SD_OK, or SD_CANCELLED when
+  // `cancelled` was seen between two calls.
   sd_status run(const Parallel* parallel, const std::atomic<bool>& cancelled, uint64_t (*now)(),
                 uint64_t* nanoseconds);
 

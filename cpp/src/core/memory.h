@@ -1,5 +1,5 @@
-// Owned memory without exceptions: every allocation may fail, and says so. On malloc, so that the library needs no C++
-// runtime library.
+// Owned memory without exceptions: every allocation may fail, and says so. On malloc, so that the
+// library needs no C++ runtime library.
 #ifndef SANDERLING_CORE_MEMORY_H_
 #define SANDERLING_CORE_MEMORY_H_
 
@@ -15,8 +15,7 @@
 namespace sanderling {
 
 inline Status out_of_memory(uint64_t bytes, const char* what) {
-  return Status::error(SD_OUT_OF_MEMORY, "no memory for %lu bytes of %s", bytes,
-                       what);
+  return Status::error(SD_OUT_OF_MEMORY, "no memory for %lu bytes of %s", bytes, what);
 }
 
 // A fixed number of trivial elements, zeroed.
@@ -73,7 +72,8 @@ void destroy(T* object) {
   std::free(object);
 }
 
-// Base of what several owners share; the last one to leave destroys it. Owners may live on different threads.
+// Base of what several owners share; the last one to leave destroys it. Owners may live on
+// different threads.
 class Shared {
  private:
   template <typename T>
@@ -92,7 +92,8 @@ class Ref {
     return *this;
   }
   ~Ref() {
-    if (object_ != nullptr && object_->owners_.fetch_sub(1, std::memory_order_acq_rel) == 1) destroy(object_);
+    if (object_ != nullptr && object_->owners_.fetch_sub(1, std::memory_order_acq_rel) == 1)
+      destroy(object_);
   }
 
   static Ref create() { return adopt(sanderling::create<T>()); }

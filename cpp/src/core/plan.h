@@ -1,4 +1,5 @@
-// plan.bin, read and checked: whoever holds a Plan may use every index, offset and string in it without another look.
+// plan.bin, read and checked: whoever holds a Plan may use every index, offset and string in it
+// without another look.
 #ifndef SANDERLING_CORE_PLAN_H_
 #define SANDERLING_CORE_PLAN_H_
 
@@ -21,7 +22,8 @@ struct Records {
 
 class Plan {
  public:
-  // Copies `file` first, so that nobody can change what has been checked, then checks all of section 3.
+  // Copies `file` first, so that nobody can change what has been checked, then checks all of
+  // section 3.
   static Result<Plan> read(Bytes file);
 
   const PlanHeader& header() const { return *reinterpret_cast<const PlanHeader*>(storage_.data()); }
@@ -29,7 +31,9 @@ class Plan {
   const TargetRecord& target() const { return *targets_.data; }
   const BlobRecord& kernels_blob() const { return blobs_[0]; }
   const BlobRecord& params_blob() const { return blobs_[1]; }
-  const PipelineRecord* pipeline() const { return pipelines_.count == 0 ? nullptr : pipelines_.data; }
+  const PipelineRecord* pipeline() const {
+    return pipelines_.count == 0 ? nullptr : pipelines_.data;
+  }
   Records<StringRef> features() const { return features_; }
   Records<TensorRecord> tensors() const { return tensors_; }
   Records<StringRef> kernels() const { return kernels_; }

@@ -1,4 +1,5 @@
-// Buffers that live at the same time lie apart in the arena. A sweep over the calls: O(n log n) for any plan.
+// Buffers that live at the same time lie apart in the arena. A sweep over the calls: O(n log n) for
+// any plan.
 #include <algorithm>
 
 #include "core/plan.h"
@@ -16,10 +17,11 @@ Status check_each(const Plan& plan) {
       return bad("buffer %u (%lu bytes at %lu) lies outside the arena (%lu bytes)", i, buffer.size,
                  buffer.offset, arena);
     }
-    if (buffer.offset % 64 != 0) return bad("buffer %u: offset %lu is no multiple of 64", i, buffer.offset);
+    if (buffer.offset % 64 != 0)
+      return bad("buffer %u: offset %lu is no multiple of 64", i, buffer.offset);
     if (buffer.first_call > buffer.last_call || buffer.last_call >= plan.calls().count) {
-      return bad("buffer %u is in use from call %u to %u of %u", i, buffer.first_call, buffer.last_call,
-                 plan.calls().count);
+      return bad("buffer %u is in use from call %u to %u of %u", i, buffer.first_call,
+                 buffer.last_call, plan.calls().count);
     }
   }
   return {};
@@ -42,16 +44,22 @@ Result<Array<uint32_t>> sorted(Records<BufferRecord> buffers, Key key) {
 Status check_buffers(const Plan& plan) {
   SD_TRY(check_each(plan));
   const Records<BufferRecord> buffers = plan.buffers();
-  Result<Array<uint32_t>> by_offset = sorted(buffers, [](const BufferRecord& b) { return b.offset; });
-  Result<Array<uint32_t>> by_first = sorted(buffers, [](const BufferRecord& b) { return b.first_call; });
-  Result<Array<uint32_t>> by_last = sorted(buffers, [](const BufferRecord& b) { return b.last_call; });
+  Result<Array<uint32_t>> by_offset =
+      sorted(buffers, [](const BufferRecord& b) { return b.offset; });
+  Result<Array<uint32_t>> by_first =
+      sorted(buffers, [](const BufferRecord& b) { return b.first_call; });
+  Result<Array<uint32_t>> by_last =
+      sorted(buffers, [](const BufferRecord& b) { return b.last_call; });
   Result<Array<uint32_t>> ranks = Array<uint32_t>::allocate(buffers.count, "buffer order");
-  for (const Status* status : {&by_offset.status(), &by_first.status(), &by_last.status(), &ranks.status()}) {
+  for (const Status* status :
+       {&by_offset.status(), &by_first.status(), &by_last.status(), &ranks.status()}) {
     if (!status->ok()) return *status;
   }
-  for (uint32_t rank = 0; rank < buffers.count; ++rank) ranks.value()[by_offset.value()[rank]] = rank;
+  for (uint32_t rank = 0; rank < buffers.count; ++rank)
+    ranks.value()[by_offset.value()[rank]] = rank;
 
-  Result<Array<RankSet>> set = Array<RankSet>::allocate(1, "buffer sweep");  // 8 KiB: too much for small stacks
+  Result<Array<RankSet>> set =
+      Array<RankSet>::allocate(1, "buffer sweep");  // 8 KiB: too much for small stacks
   if (!set.ok()) return set.status();
   RankSet& alive = set.value()[0];  // those in use are disjoint, so only neighbours can clash
   uint32_t ended = 0;
@@ -66,8 +74,8 @@ Status check_buffers(const Plan& plan) {
       if (neighbour == RankSet::kNoRank) continue;
       const uint32_t other = by_offset.value()[neighbour];
       if (overlap(buffer.offset, buffer.size, buffers[other].offset, buffers[other].size)) {
-        return bad("buffers %u and %u overlap in the arena and are both in use at call %u", std::min(index, other),
-                   std::max(index, other), buffer.first_call);
+        return bad("buffers %u and %u overlap in the arena and are both in use at call %u",
+                   std::min(index, other), std::max(index, other), buffer.first_call);
       }
     }
     alive.insert(rank);

@@ -1,4 +1,5 @@
-// What calls do with their arguments: every range inside its parent, nothing read before it is written.
+// What calls do with their arguments: every range inside its parent, nothing read before it is
+// written.
 #include <algorithm>
 #include <cstdio>
 
@@ -26,7 +27,8 @@ class CallChecker {
     }
     for (uint32_t i = plan_.inputs(); i < plan_.tensors().count; ++i) {
       if (!tensor_written_[i]) {
-        return Status::error(SD_BAD_PACKAGE, "output '%s' is written by no call", plan_.text(plan_.tensors()[i].name));
+        return Status::error(SD_BAD_PACKAGE, "output '%s' is written by no call",
+                             plan_.text(plan_.tensors()[i].name));
       }
     }
     return {};
@@ -36,7 +38,8 @@ class CallChecker {
   // bad(), said of the call and argument that is being looked at.
   __attribute__((format(printf, 2, 3))) Status bad(const char* format, ...) const {
     char about[64];
-    std::snprintf(about, sizeof(about), arg_ == kNone ? "call %u" : "call %u, argument %u", call_, arg_);
+    std::snprintf(about, sizeof(about), arg_ == kNone ? "call %u" : "call %u, argument %u", call_,
+                  arg_);
     va_list arguments;
     va_start(arguments, format);
     const Status status = Status::error(SD_BAD_PACKAGE, format, arguments);
@@ -47,10 +50,12 @@ class CallChecker {
   Status check_call(const CallRecord& call) {
     arg_ = kNone;
     if (call.kernel >= plan_.kernels().count) return bad("kernel %u does not exist", call.kernel);
-    if (call.tasks < 1 || call.tasks > kMaxTasks) return bad("%u tasks; 1 to 2^31 - 1 are allowed", call.tasks);
+    if (call.tasks < 1 || call.tasks > kMaxTasks)
+      return bad("%u tasks; 1 to 2^31 - 1 are allowed", call.tasks);
     if (call.grain < 1) return bad("grain is 0");
     if (call.zero != 0) return bad("a reserved field is not zero");
-    if (call.arg_count > kMaxCallArgs) return bad("%u arguments; %u are allowed", call.arg_count, kMaxCallArgs);
+    if (call.arg_count > kMaxCallArgs)
+      return bad("%u arguments; %u are allowed", call.arg_count, kMaxCallArgs);
     if (!fits(call.first_arg, call.arg_count, plan_.args().count)) {
       return bad("arguments %u and %u more lie outside ARGS", call.first_arg, call.arg_count);
     }
@@ -61,7 +66,8 @@ class CallChecker {
     }
     for (arg_ = 0; arg_ < call.arg_count; ++arg_) SD_TRY(check_order(args[arg_]));
     for (uint32_t i = 0; i < call.arg_count; ++i) {
-      if (bool* written = state_of(args[i]); written != nullptr && (args[i].access & kWrite) != 0) *written = true;
+      if (bool* written = state_of(args[i]); written != nullptr && (args[i].access & kWrite) != 0)
+        *written = true;
     }
     return {};
   }
@@ -69,7 +75,8 @@ class CallChecker {
   Status check_arg(const ArgRecord& arg) const {
     if (arg.access < kRead || arg.access > kBoth) return bad("access %u is unknown", arg.access);
     if (arg.size == 0) return bad("it has no byte");
-    if (arg.alignment == 0 || arg.alignment > kMaxAlignment || (arg.alignment & (arg.alignment - 1)) != 0) {
+    if (arg.alignment == 0 || arg.alignment > kMaxAlignment ||
+        (arg.alignment & (arg.alignment - 1)) != 0) {
       return bad("alignment %u is no power of two up to 64", arg.alignment);
     }
     switch (static_cast<Place>(arg.place)) {
@@ -89,7 +96,8 @@ class CallChecker {
     return bad("place %u is unknown", arg.place);
   }
 
-  Status check_range(const ArgRecord& arg, uint32_t parents, uint64_t parent_size, const char* parent) const {
+  Status check_range(const ArgRecord& arg, uint32_t parents, uint64_t parent_size,
+                     const char* parent) const {
     if (arg.index >= parents) return bad("index %u is not 0", arg.index);
     if (!fits(arg.offset, arg.size, parent_size)) {
       return bad("%lu bytes at %lu lie outside %s (%lu bytes)", arg.size, arg.offset, parent,
@@ -105,13 +113,15 @@ class CallChecker {
     if (arg.index >= plan_.buffers().count) return bad("buffer %u does not exist", arg.index);
     const BufferRecord& buffer = plan_.buffers()[arg.index];
     if (call_ < buffer.first_call || call_ > buffer.last_call) {
-      return bad("buffer %u is in use from call %u to %u only", arg.index, buffer.first_call, buffer.last_call);
+      return bad("buffer %u is in use from call %u to %u only", arg.index, buffer.first_call,
+                 buffer.last_call);
     }
     return check_range(arg, kNone, buffer.size, "its buffer");
   }
 
   Status check_tensor_arg(const ArgRecord& arg, uint32_t first, uint32_t end) const {
-    if (arg.index < first || arg.index >= end) return bad("tensor %u is no such input or output", arg.index);
+    if (arg.index < first || arg.index >= end)
+      return bad("tensor %u is no such input or output", arg.index);
     const TensorRecord& tensor = plan_.tensors()[arg.index];
     const uint64_t most = std::min<uint64_t>(kMaxCallerAlignment, item_size(tensor.dtype));
     if (arg.alignment > most) {
@@ -142,8 +152,8 @@ class CallChecker {
   Status check_order(const ArgRecord& arg) {
     const bool* written = state_of(arg);
     if (written == nullptr || *written || arg.access != kRead) return {};
-    return bad("%s %u is read before any call has written it", arg.place == uint32_t(Place::kArena) ? "buffer" : "tensor",
-               arg.index);
+    return bad("%s %u is read before any call has written it",
+               arg.place == uint32_t(Place::kArena) ? "buffer" : "tensor", arg.index);
   }
 
   // Where it is noted that a buffer or output has been written; null for other places.

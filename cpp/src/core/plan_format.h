@@ -96,7 +96,8 @@ struct LevelRecord {
 };
 
 static_assert(sizeof(PlanHeader) == 96 && sizeof(SectionRecord) == 24 && sizeof(StringRef) == 8);
-static_assert(sizeof(TargetRecord) == 24 && sizeof(BlobRecord) == 48 && sizeof(TensorRecord) == 104);
+static_assert(sizeof(TargetRecord) == 24 && sizeof(BlobRecord) == 48 &&
+              sizeof(TensorRecord) == 104);
 static_assert(sizeof(BufferRecord) == 24 && sizeof(CallRecord) == 48 && sizeof(ArgRecord) == 32);
 static_assert(sizeof(PipelineRecord) == 96 && sizeof(LevelRecord) == 16);
 

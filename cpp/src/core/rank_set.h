@@ -1,4 +1,5 @@
-// A set of ranks 0…65,535 that finds the neighbours of a rank in constant time: a bitmap of 64-ary levels.
+// A set of ranks 0…65,535 that finds the neighbours of a rank in constant time: a bitmap of 64-ary
+// levels.
 #ifndef SANDERLING_CORE_RANK_SET_H_
 #define SANDERLING_CORE_RANK_SET_H_
 
@@ -49,7 +50,8 @@ class RankSet {
 
  private:
   static constexpr int kLevels = 3;
-  // Where the words of each level begin: 1,024, then 16, then 1. A bit of one level says whether a word below is not 0.
+  // Where the words of each level begin: 1,024, then 16, then 1. A bit of one level says whether a
+  // word below is not 0.
   static constexpr uint32_t kStart[kLevels] = {0, 1024, 1040};
 
   static constexpr uint64_t bit(uint32_t rank) { return uint64_t{1} << (rank % 64); }

@@ -55,8 +55,9 @@ bool has_sha_instructions() {
 }
 
 // The state is held as the instructions want it: ABEF and CDGH.
-__attribute__((target("sha,sse4.1,ssse3"))) void compress_hardware(uint32_t state[8], const uint8_t* blocks,
-                                                                  uint64_t count) {
+__attribute__((target("sha,sse4.1,ssse3"))) void compress_hardware(uint32_t state[8],
+                                                                   const uint8_t* blocks,
+                                                                   uint64_t count) {
   const __m128i big_endian = _mm_set_epi64x(0x0c0d0e0f08090a0bLL, 0x0405060700010203LL);
   __m128i abcd = _mm_loadu_si128(reinterpret_cast<const __m128i*>(state));
   __m128i efgh = _mm_loadu_si128(reinterpret_cast<const __m128i*>(state + 4));

@@ -10,7 +10,9 @@ struct Digest {
   uint8_t bytes[32];
 };
 
-inline bool operator==(const Digest& a, const Digest& b) { return std::memcmp(a.bytes, b.bytes, 32) == 0; }
+inline bool operator==(const Digest& a, const Digest& b) {
+  return std::memcmp(a.bytes, b.bytes, 32) == 0;
+}
 inline bool operator!=(const Digest& a, const Digest& b) { return !(a == b); }
 
 class Sha256 {
@@ -24,13 +26,14 @@ class Sha256 {
   void update(Bytes bytes);
   Digest finish();
 
-  static Compress fastest();   // for this CPU
+  static Compress fastest();  // for this CPU
   static Compress portable();
   static Compress hardware();  // null if this CPU has none
 
  private:
   Compress compress_;
-  uint32_t state_[8] = {0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19};
+  uint32_t state_[8] = {0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a,
+                        0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19};
   uint8_t block_[64];
   uint64_t length_ = 0;
 };

@@ -8,7 +8,8 @@
 namespace sanderling {
 namespace {
 
-// Names that come from a file may hold anything, and a long message is cut: the text stays one line of UTF-8.
+// Names that come from a file may hold anything, and a long message is cut: the text stays one line
+// of UTF-8.
 void clean(char* text) {
   uint8_t* at = reinterpret_cast<uint8_t*>(text);
   for (uint64_t left = std::strlen(text); left > 0;) {
@@ -27,7 +28,8 @@ void clean(char* text) {
 Status Status::error(sd_status code, const char* format, va_list arguments) {
   Status status;
   status.code_ = code;
-  if (vsnprintf(status.message_, sizeof(status.message_), format, arguments) < 0) status.message_[0] = '\0';
+  if (vsnprintf(status.message_, sizeof(status.message_), format, arguments) < 0)
+    status.message_[0] = '\0';
   clean(status.message_);
   return status;
 }

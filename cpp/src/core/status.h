@@ -1,4 +1,5 @@
-// What every fallible function of the runtime returns: a cause and one line of text. Never thrown, never allocated.
+// What every fallible function of the runtime returns: a cause and one line of text. Never thrown,
+// never allocated.
 #ifndef SANDERLING_CORE_STATUS_H_
 #define SANDERLING_CORE_STATUS_H_
 
@@ -13,7 +14,8 @@ class [[nodiscard]] Status {
  public:
   Status() = default;
 
-  __attribute__((format(printf, 2, 3))) static Status error(sd_status code, const char* format, ...);
+  __attribute__((format(printf, 2, 3))) static Status error(sd_status code, const char* format,
+                                                            ...);
   static Status error(sd_status code, const char* format, va_list arguments);
 
   bool ok() const { return code_ == SD_OK; }
@@ -34,7 +36,7 @@ __attribute__((format(printf, 1, 2))) Status bad(const char* format, ...);
 template <typename T>
 class [[nodiscard]] Result {
  public:
-  Result(T value) : value_(std::move(value)) {}       // NOLINT: implicit, so that `return value` works
+  Result(T value) : value_(std::move(value)) {}  // NOLINT: implicit, so that `return value` works
   Result(Status status) : status_(std::move(status)) {}  // NOLINT: and `return status`
 
   bool ok() const { return status_.ok(); }
@@ -47,10 +49,10 @@ class [[nodiscard]] Result {
   T value_{};
 };
 
-#define SD_TRY(expression)                           \
-  do {                                               \
+#define SD_TRY(expression)                             \
+  do {                                                 \
     ::sanderling::Status sd_try_status = (expression); \
-    if (!sd_try_status.ok()) return sd_try_status;   \
+    if (!sd_try_status.ok()) return sd_try_status;     \
   } while (false)
 
 }  // namespace sanderling

@@ -55,27 +55,30 @@ Result<Directory> read_end(Bytes file) {
     return bad("not a package, or a truncated one: it does not end with a ZIP end record");
   }
   if (load<uint16_t>(end + 20) != 0) return bad("ZIP end record: archive comments are not allowed");
-  if (load<uint32_t>(end + 4) != 0) return bad("ZIP end record: archives on several disks are not allowed");
+  if (load<uint32_t>(end + 4) != 0)
+    return bad("ZIP end record: archives on several disks are not allowed");
   const uint32_t count = load<uint16_t>(end + 10);
   if (count != load<uint16_t>(end + 8)) return bad("ZIP end record: its two entry counts differ");
   if (count > kMaxEntries) return bad("%u entries; at most %u are allowed", count, kMaxEntries);
   const Directory directory{load<uint32_t>(end + 16), load<uint32_t>(end + 12), count};
   if (!fits(directory.offset, directory.size, file.size - kEndSize) ||
       directory.size != file.size - kEndSize - directory.offset) {
-    return bad("ZIP central directory (offset %lu, %lu bytes) does not end where the end record begins",
-               directory.offset, directory.size);
+    return bad(
+        "ZIP central directory (offset %lu, %lu bytes) does not end where the end record begins",
+        directory.offset, directory.size);
   }
   return directory;
 }
 
 bool is_name_character(char c) {
-  return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '.' || c == '_' ||
-         c == '-' || c == '/';
+  return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '.' ||
+         c == '_' || c == '-' || c == '/';
 }
 
 // Relative, without empty, "." or ".." segments.
 Status check_name(const char* name, uint32_t size) {
-  if (size == 0 || size > kMaxName) return bad("an entry name has %u bytes; 1 to %u are allowed", size, kMaxName);
+  if (size == 0 || size > kMaxName)
+    return bad("an entry name has %u bytes; 1 to %u are allowed", size, kMaxName);
   uint32_t segment = 0;
   for (uint32_t i = 0; i <= size; ++i) {
     if (i < size && !is_name_character(name[i])) {
@@ -83,9 +86,12 @@ Status check_name(const char* name, uint32_t size) {
     }
     if (i < size && name[i] != '/') continue;
     const uint32_t length = i - segment;
-    const bool dots = (length == 1 || length == 2) && std::memcmp(name + segment, "..", length) == 0;
+    const bool dots =
+        (length == 1 || length == 2) && std::memcmp(name + segment, "..", length) == 0;
     if (length == 0 || dots) {
-      return bad("entry '%.*s': its name must be a relative path without empty, '.' or '..' segments", (int)size, name);
+      return bad(
+          "entry '%.*s': its name must be a relative path without empty, '.' or '..' segments",
+          (int)size, name);
     }
     segment = i + 1;
   }
@@ -93,8 +99,11 @@ Status check_name(const char* name, uint32_t size) {
 }
 
 Status check_common(const Common& header, const char* name) {
-  if (header.method != 0) return bad("entry '%s' is compressed (method %u); only stored ones are allowed", name, header.method);
-  if (header.flags != 0) return bad("entry '%s' has flags 0x%04x; none are allowed", name, header.flags);
+  if (header.method != 0)
+    return bad("entry '%s' is compressed (method %u); only stored ones are allowed", name,
+               header.method);
+  if (header.flags != 0)
+    return bad("entry '%s' has flags 0x%04x; none are allowed", name, header.flags);
   if (header.packed_size != header.size) return bad("entry '%s': its two sizes differ", name);
   return {};
 }
@@ -111,21 +120,27 @@ uint64_t alignment_of(const char* name) {
 // Finds the data behind the local header, which must repeat the central one.
 Status locate(Bytes file, uint64_t limit, uint64_t local, const Common& central, ZipEntry* entry) {
   const char* name = entry->name;
-  if (!fits(local, kLocalSize, limit)) return bad("entry '%s': its local header lies outside the file", name);
+  if (!fits(local, kLocalSize, limit))
+    return bad("entry '%s': its local header lies outside the file", name);
   const uint8_t* at = file.data + local;
-  if (load<uint32_t>(at) != kLocalMagic) return bad("entry '%s': no local header where the directory says", name);
+  if (load<uint32_t>(at) != kLocalMagic)
+    return bad("entry '%s': no local header where the directory says", name);
   const Common header = read_common(at + 6);
   const uint64_t names = uint64_t{header.name_size} + header.extra_size;
-  if (!fits(local + kLocalSize, names, limit)) return bad("entry '%s': its local header lies outside the file", name);
-  if (header.name_size != central.name_size || std::memcmp(at + kLocalSize, name, central.name_size) != 0) {
+  if (!fits(local + kLocalSize, names, limit))
+    return bad("entry '%s': its local header lies outside the file", name);
+  if (header.name_size != central.name_size ||
+      std::memcmp(at + kLocalSize, name, central.name_size) != 0) {
     return bad("entry '%s': its local header has another name", name);
   }
-  if (header.flags != central.flags || header.method != central.method || header.crc32 != central.crc32 ||
-      header.packed_size != central.packed_size || header.size != central.size) {
+  if (header.flags != central.flags || header.method != central.method ||
+      header.crc32 != central.crc32 || header.packed_size != central.packed_size ||
+      header.size != central.size) {
     return bad("entry '%s': local and central header differ", name);
   }
   entry->offset = local + kLocalSize + names;
-  if (!fits(entry->offset, entry->size, limit)) return bad("entry '%s': its data lie outside the file", name);
+  if (!fits(entry->offset, entry->size, limit))
+    return bad("entry '%s': its data lie outside the file", name);
   if (entry->offset % alignment_of(name) != 0) {
     return bad("entry '%s': its data must begin at a multiple of %lu", name, alignment_of(name));
   }
@@ -149,7 +164,8 @@ Result<Zip> Zip::read(Bytes file) {
   Result<Array<uint32_t>> by_name = Array<uint32_t>::allocate(directory.count, "package entries");
   Result<Array<char>> names = Array<char>::allocate(directory.size, "entry names");
   Result<Array<Extent>> extents = Array<Extent>::allocate(directory.count, "package entries");
-  for (const Status* status : {&entries.status(), &by_name.status(), &names.status(), &extents.status()}) {
+  for (const Status* status :
+       {&entries.status(), &by_name.status(), &names.status(), &extents.status()}) {
     if (!status->ok()) return *status;
   }
   zip.entries_ = std::move(entries.value());
@@ -166,7 +182,8 @@ Result<Zip> Zip::read(Bytes file) {
     const Common central = read_common(at + 8);
     const uint64_t comment = load<uint16_t>(at + 32);
     const uint64_t header_size = kCentralSize + central.name_size + central.extra_size + comment;
-    if (header_size > left) return bad("ZIP central directory: the header of entry %u is cut off", i);
+    if (header_size > left)
+      return bad("ZIP central directory: the header of entry %u is cut off", i);
     SD_TRY(check_name(reinterpret_cast<const char*>(at + kCentralSize), central.name_size));
 
     ZipEntry& entry = zip.entries_[i];
@@ -177,7 +194,8 @@ Result<Zip> Zip::read(Bytes file) {
     entry.crc32 = central.crc32;
     SD_TRY(check_common(central, entry.name));
     if (comment != 0) return bad("entry '%s': comments are not allowed", entry.name);
-    if (load<uint16_t>(at + 34) != 0) return bad("entry '%s': archives on several disks are not allowed", entry.name);
+    if (load<uint16_t>(at + 34) != 0)
+      return bad("entry '%s': archives on several disks are not allowed", entry.name);
     const uint32_t attributes = load<uint32_t>(at + 38);
     const uint32_t type = (attributes >> 16) & kFileTypeMask;
     if ((type != 0 && type != kRegularFile) || (attributes & kDosFolderOrVolume) != 0) {
@@ -199,27 +217,30 @@ Result<Zip> Zip::read(Bytes file) {
             [](const Extent& a, const Extent& b) { return a.begin < b.begin; });
   for (uint32_t i = 1; i < directory.count; ++i) {
     const char* here = zip.entries_[zip.by_name_[i]].name;
-    if (std::strcmp(here, zip.entries_[zip.by_name_[i - 1]].name) == 0) return bad("entry '%s' occurs twice", here);
+    if (std::strcmp(here, zip.entries_[zip.by_name_[i - 1]].name) == 0)
+      return bad("entry '%s' occurs twice", here);
     const Extent& before = extents.value()[i - 1];
     const Extent& after = extents.value()[i];
     if (after.begin < before.end) {
-      return bad("entries '%s' and '%s' overlap", zip.entries_[before.index].name, zip.entries_[after.index].name);
+      return bad("entries '%s' and '%s' overlap", zip.entries_[before.index].name,
+                 zip.entries_[after.index].name);
     }
   }
   return zip;
 }
 
 const ZipEntry* Zip::find(const char* name) const {
-  const uint32_t* found = std::lower_bound(by_name_.begin(), by_name_.end(), name, [this](uint32_t i, const char* text) {
-    return std::strcmp(entries_[i].name, text) < 0;
-  });
+  const uint32_t* found = std::lower_bound(
+      by_name_.begin(), by_name_.end(), name,
+      [this](uint32_t i, const char* text) { return std::strcmp(entries_[i].name, text) < 0; });
   if (found == by_name_.end() || std::strcmp(entries_[*found].name, name) != 0) return nullptr;
   return &entries_[*found];
 }
 
 Status check_crc(Bytes file, const ZipEntry& entry) {
   if (crc32({file.data + entry.offset, entry.size}) == entry.crc32) return {};
-  return Status::error(SD_DIGEST_MISMATCH, "entry '%s': its CRC-32 does not match its data", entry.name);
+  return Status::error(SD_DIGEST_MISMATCH, "entry '%s': its CRC-32 does not match its data",
+                       entry.name);
 }
 
 }  // namespace sanderling

@@ -1,11 +1,12 @@
 #include "os/code.h"
 
-#include <cerrno>
-#include <cstdio>
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <unistd.h>
+
+#include <cerrno>
+#include <cstdio>
 
 #include "core/elf.h"
 
@@ -19,7 +20,9 @@ namespace {
 // A nameless file in memory, or -1.
 int memory_file() {
   const int fd = memfd_create("sanderling-kernels", MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_EXEC);
-  return fd >= 0 || errno != EINVAL ? fd : memfd_create("sanderling-kernels", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+  return fd >= 0 || errno != EINVAL
+             ? fd
+             : memfd_create("sanderling-kernels", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 }
 
 // A nameless file in a folder, or -1.
@@ -47,25 +50,33 @@ bool write_all(int fd, Bytes bytes) {
 
 Status check_copy(int fd, uint64_t size, const Digest& digest, Arch arch) {
   void* copy = mmap(nullptr, size, PROT_READ, MAP_SHARED, fd, 0);
-  if (copy == MAP_FAILED) return Status::error(SD_IO_ERROR, "the copy of the kernels cannot be mapped: %m");
+  if (copy == MAP_FAILED)
+    return Status::error(SD_IO_ERROR, "the copy of the kernels cannot be mapped: %m");
   const Bytes bytes{static_cast<const uint8_t*>(copy), size};
-  const Status status = sha256(bytes) == digest
-                            ? check_elf(bytes, arch)
-                            : Status::error(SD_DIGEST_MISMATCH, "its SHA-256 is not the one in plan.bin");
+  const Status status =
+      sha256(bytes) == digest
+          ? check_elf(bytes, arch)
+          : Status::error(SD_DIGEST_MISMATCH, "its SHA-256 is not the one in plan.bin");
   munmap(copy, size);
   return status;
 }
 
-// Writes, checks and loads through `fd`. Its number is part of the name that the dynamic linker remembers, so it must
-// stay open as long as the object is loaded: another object under the same number would be taken for this one.
+// Writes, checks and loads through `fd`. Its number is part of the name that the dynamic linker
+// remembers, so it must stay open as long as the object is loaded: another object under the same
+// number would be taken for this one.
 Status load_through(int fd, Bytes code, const Digest& digest, Arch arch, void** handle) {
-  if (!write_all(fd, code)) return Status::error(SD_IO_ERROR, "no room for a copy of the kernels: %m");
-  fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE);  // refused for files on disk, which are nameless
+  if (!write_all(fd, code))
+    return Status::error(SD_IO_ERROR, "no room for a copy of the kernels: %m");
+  fcntl(
+      fd, F_ADD_SEALS,
+      F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE);  // refused for files on disk, which are nameless
   SD_TRY(check_copy(fd, code.size, digest, arch));
   char path[64];
   snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
   *handle = dlopen(path, RTLD_NOW | RTLD_LOCAL);
-  return *handle != nullptr ? Status() : Status::error(SD_INTERNAL, "the kernels cannot be loaded: %s", dlerror());
+  return *handle != nullptr
+             ? Status()
+             : Status::error(SD_INTERNAL, "the kernels cannot be loaded: %s", dlerror());
 }
 
 }  // namespace
@@ -80,13 +91,22 @@ Result<LoadedCode> LoadedCode::load(Bytes code, const Digest& digest, Arch arch)
   for (int way = 0; way < 4; ++way) {
     LoadedCode loaded;
     switch (way) {
-      case 0: loaded.fd_ = memory_file(); break;
-      case 1: loaded.fd_ = folder_file(getenv("XDG_RUNTIME_DIR")); break;
-      case 2: loaded.fd_ = folder_file(getenv("TMPDIR")); break;
-      case 3: loaded.fd_ = folder_file("/tmp"); break;
+      case 0:
+        loaded.fd_ = memory_file();
+        break;
+      case 1:
+        loaded.fd_ = folder_file(getenv("XDG_RUNTIME_DIR"));
+        break;
+      case 2:
+        loaded.fd_ = folder_file(getenv("TMPDIR"));
+        break;
+      case 3:
+        loaded.fd_ = folder_file("/tmp");
+        break;
     }
-    Status status = loaded.fd_ < 0 ? Status::error(SD_IO_ERROR, "no file for a copy of the kernels: %m")
-                                   : load_through(loaded.fd_, code, digest, arch, &loaded.handle_);
+    Status status = loaded.fd_ < 0
+                        ? Status::error(SD_IO_ERROR, "no file for a copy of the kernels: %m")
+                        : load_through(loaded.fd_, code, digest, arch, &loaded.handle_);
     if (status.ok()) return loaded;
     if (status.code() == SD_DIGEST_MISMATCH || status.code() == SD_BAD_PACKAGE) return status;
     if (first.ok()) first = status;

@@ -17,8 +17,9 @@ class LoadedCode {
   }
   ~LoadedCode();
 
-  // Copies `code` to a file in memory (or to a nameless temporary file where the kernel refuses that), checks the copy
-  // (digest, ELF structure) and then loads it: what was checked is what runs, whatever happens to the package meanwhile.
+  // Copies `code` to a file in memory (or to a nameless temporary file where the kernel refuses
+  // that), checks the copy (digest, ELF structure) and then loads it: what was checked is what
+  // runs, whatever happens to the package meanwhile.
   static Result<LoadedCode> load(Bytes code, const Digest& digest, Arch arch);
 
   // Null if there is no such symbol.

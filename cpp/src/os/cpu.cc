@@ -18,11 +18,14 @@ constexpr Arch kArch = Arch::kAArch64;
 #error "Sanderling runs on x86-64 and aarch64"
 #endif
 
-const char* arch_name(uint32_t arch) { return arch == uint32_t(Arch::kX86_64) ? "x86-64" : "aarch64"; }
+const char* arch_name(uint32_t arch) {
+  return arch == uint32_t(Arch::kX86_64) ? "x86-64" : "aarch64";
+}
 
-Cpu cpu;
+Cpu here;
 
-// Copies what stands behind "key :" in the first line that begins with it; leaves `to` alone if none does.
+// Copies what stands behind "key :" in the first line that begins with it; leaves `to` alone if
+// none does.
 void copy_value(const char* text, const char* key, char* to, size_t capacity) {
   const size_t length = std::strlen(key);
   for (const char* line = text; line != nullptr; line = std::strchr(line, '\n')) {
@@ -38,9 +41,10 @@ void copy_value(const char* text, const char* key, char* to, size_t capacity) {
   }
 }
 
-// Only the first core's paragraph: with many cores the whole file takes the kernel milliseconds to write.
+// Only the first core's paragraph: with many cores the whole file takes the kernel milliseconds to
+// write.
 void read_cpu() {
-  static char text[2 * sizeof(cpu.features)];
+  static char text[2 * sizeof(here.features)];
   const int fd = open("/proc/cpuinfo", O_RDONLY | O_CLOEXEC);
   size_t size = 0;
   while (fd >= 0 && size < sizeof(text) - 1) {
@@ -50,14 +54,15 @@ void read_cpu() {
     if (std::strstr(text, "\n\n") != nullptr) break;
   }
   if (fd >= 0) close(fd);
-  std::snprintf(cpu.model, sizeof(cpu.model), "%s", arch_name(uint32_t(kArch)));
-  copy_value(text, "flags", cpu.features, sizeof(cpu.features));     // x86
-  copy_value(text, "Features", cpu.features, sizeof(cpu.features));  // ARM
-  copy_value(text, "model name", cpu.model, sizeof(cpu.model));
+  std::snprintf(here.model, sizeof(here.model), "%s", arch_name(uint32_t(kArch)));
+  copy_value(text, "flags", here.features, sizeof(here.features));     // x86
+  copy_value(text, "Features", here.features, sizeof(here.features));  // ARM
+  copy_value(text, "model name", here.model, sizeof(here.model));
 }
 
 // Appends to a text that is cut when it gets too long.
-__attribute__((format(printf, 3, 4))) void append(char* text, size_t capacity, const char* format, ...) {
+__attribute__((format(printf, 3, 4))) void append(char* text, size_t capacity, const char* format,
+                                                  ...) {
   const size_t used = std::strlen(text);
   va_list arguments;
   va_start(arguments, format);
@@ -70,7 +75,7 @@ __attribute__((format(printf, 3, 4))) void append(char* text, size_t capacity, c
 const Cpu& this_cpu() {
   static pthread_once_t once = PTHREAD_ONCE_INIT;
   pthread_once(&once, read_cpu);
-  return cpu;
+  return here;
 }
 
 bool has_feature(const char* features, const char* feature) {
@@ -100,11 +105,12 @@ Status check_target(const Plan& plan, const Cpu& cpu) {
   if (lacks[0] == '\0') return {};
   if (cpu.features[0] == '\0') {
     return Status::error(SD_UNSUPPORTED_TARGET,
-                         "compiled for %s (needs%s); what this CPU (%s) has is unknown: /proc/cpuinfo cannot be read",
+                         "compiled for %s (needs%s); what this CPU (%s) has is unknown: "
+                         "/proc/cpuinfo cannot be read",
                          name, needs, cpu.model);
   }
-  return Status::error(SD_UNSUPPORTED_TARGET, "compiled for %s (needs%s); this CPU (%s) lacks%s", name, needs,
-                       cpu.model, lacks);
+  return Status::error(SD_UNSUPPORTED_TARGET, "compiled for %s (needs%s); this CPU (%s) lacks%s",
+                       name, needs, cpu.model, lacks);
 }
 
 }  // namespace sanderling

@@ -1,4 +1,5 @@
-// What this CPU is and can do, in the words of /proc/cpuinfo: the kernel's answer, so what it masks counts as missing.
+// What this CPU is and can do, in the words of /proc/cpuinfo: the kernel's answer, so what it masks
+// counts as missing.
 #ifndef SANDERLING_OS_CPU_H_
 #define SANDERLING_OS_CPU_H_
 
@@ -16,7 +17,8 @@ const Cpu& this_cpu();  // read once
 
 bool has_feature(const char* features, const char* feature);
 
-// SD_UNSUPPORTED_TARGET unless this CPU has the architecture and every feature that the plan was compiled for. Names both.
+// SD_UNSUPPORTED_TARGET unless this CPU has the architecture and every feature that the plan was
+// compiled for. Names both.
 Status check_target(const Plan& plan, const Cpu& cpu);
 
 }  // namespace sanderling

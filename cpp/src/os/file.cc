@@ -1,18 +1,21 @@
 #include "os/file.h"
 
-#include <cerrno>
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <cerrno>
+
 namespace sanderling {
 namespace {
 
-constexpr uint64_t kPage = 4096;  // the smallest there is; madvise wants multiples of the real one and ignores the rest
+constexpr uint64_t kPage =
+    4096;  // the smallest there is; madvise wants multiples of the real one and ignores the rest
 
 void advise(Bytes part, int advice) {
-  const auto begin = reinterpret_cast<uintptr_t>(part.data) / 65536 * 65536;  // a multiple of every page size
+  const auto begin =
+      reinterpret_cast<uintptr_t>(part.data) / 65536 * 65536;  // a multiple of every page size
   const auto end = round_up(reinterpret_cast<uintptr_t>(part.data) + part.size, kPage);
   if (part.size > 0) madvise(reinterpret_cast<void*>(begin), end - begin, advice);
 }

@@ -8,8 +8,9 @@
 
 namespace sanderling {
 
-// Shared by a package and the models loaded from it. If another process shortens the file, touching what is gone raises
-// SIGBUS, as with any mapped file: replace packages by renaming, never by rewriting in place.
+// Shared by a package and the models loaded from it. If another process shortens the file, touching
+// what is gone raises SIGBUS, as with any mapped file: replace packages by renaming, never by
+// rewriting in place.
 class MappedFile : public Shared {
  public:
   static Result<Ref<MappedFile>> open(const char* path);

@@ -1,5 +1,6 @@
-// IEEE arithmetic for kernels: other code in the process may have set flush-to-zero or another rounding mode on the
-// calling thread, and results must not depend on the thread that computes them.
+// IEEE arithmetic for kernels: other code in the process may have set flush-to-zero or another
+// rounding mode on the calling thread, and results must not depend on the thread that computes
+// them.
 #ifndef SANDERLING_OS_FLOAT_ENV_H_
 #define SANDERLING_OS_FLOAT_ENV_H_
 
@@ -9,7 +10,8 @@ namespace sanderling {
 
 #if defined(__x86_64__)
 using FloatControl = uint32_t;
-inline constexpr FloatControl kDefaultFloatControl = 0x1F80;  // MXCSR: all exceptions masked, round to nearest
+inline constexpr FloatControl kDefaultFloatControl =
+    0x1F80;  // MXCSR: all exceptions masked, round to nearest
 inline FloatControl float_control() { return __builtin_ia32_stmxcsr(); }
 inline void set_float_control(FloatControl value) { __builtin_ia32_ldmxcsr(value); }
 #else

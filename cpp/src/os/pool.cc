@@ -1,13 +1,13 @@
 #include "os/pool.h"
 
-#include <cerrno>
-#include <csignal>
-#include <cstdio>
 #include <linux/futex.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
+#include <csignal>
+#include <cstdio>
 
 #include "os/clock.h"
 #include "os/float_env.h"
@@ -15,8 +15,10 @@
 namespace sanderling {
 namespace {
 
-constexpr uint64_t kSpinNs = 30000;            // longer than the gap between two calls, shorter than anybody notices
-constexpr uint32_t kChunksPerThread = 8;       // the slowest thread ends at most an eighth of its share late
+constexpr uint64_t kSpinNs =
+    30000;  // longer than the gap between two calls, shorter than anybody notices
+constexpr uint32_t kChunksPerThread =
+    8;  // the slowest thread ends at most an eighth of its share late
 constexpr size_t kWorkerStack = 512 * 1024;
 
 void relax() {
@@ -54,7 +56,8 @@ bool spin(Done done) {
 
 Result<Ref<Pool>> Pool::create(int32_t threads) {
   if (threads < 1 || threads > kMaxThreads) {
-    return Status::error(SD_INVALID_ARGUMENT, "%d threads; 1 to %d are allowed", threads, kMaxThreads);
+    return Status::error(SD_INVALID_ARGUMENT, "%d threads; 1 to %d are allowed", threads,
+                         kMaxThreads);
   }
   Ref<Pool> pool = Ref<Pool>::create();
   if (!pool) return out_of_memory(sizeof(Pool), "thread pool");
@@ -84,8 +87,8 @@ Result<Ref<Pool>> Pool::create(int32_t threads) {
   pool->workers_ = std::move(workers.value());
   pool->process_ = getpid();
   if (failure == 0) return pool;
-  return Status::error(SD_OUT_OF_MEMORY, "thread %u of %d cannot be started (error %d)", pool->started_ + 2, threads,
-                       failure);
+  return Status::error(SD_OUT_OF_MEMORY, "thread %u of %d cannot be started (error %d)",
+                       pool->started_ + 2, threads, failure);
 }
 
 Pool::~Pool() {
@@ -109,7 +112,8 @@ void Pool::run(uint32_t tasks, uint32_t grain, Parallel::Body body, void* contex
   next_.store(0, std::memory_order_relaxed);
   const uint32_t gate = gate_.load(std::memory_order_relaxed);
   gate_.store((gate / kEpoch + 1) * kEpoch | kOpen, std::memory_order_seq_cst);
-  // A worker counts itself as parked before it looks at the gate for the last time, so one of us sees the other.
+  // A worker counts itself as parked before it looks at the gate for the last time, so one of us
+  // sees the other.
   const uint32_t parked = parked_.load(std::memory_order_seq_cst);
   if (parked > 0) futex_wake(&gate_, std::min(parked, (tasks - 1) / chunk_));
   take_chunks(0);
@@ -143,7 +147,9 @@ void* Pool::main(void* argument) {
 }
 
 // Whether there is a job behind the gate that is not the one seen last.
-bool Pool::is_open(uint32_t gate, uint32_t seen) const { return (gate & kOpen) != 0 && gate / kEpoch != seen; }
+bool Pool::is_open(uint32_t gate, uint32_t seen) const {
+  return (gate & kOpen) != 0 && gate / kEpoch != seen;
+}
 
 void Pool::serve(uint32_t number) {
   uint32_t seen = UINT32_MAX;  // no epoch

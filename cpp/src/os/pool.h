@@ -1,9 +1,10 @@
 // Threads that share the tasks of one call at a time.
 //
-// The caller takes part, so a pool of one thread has no worker, and a run never waits for a worker that has not woken up:
-// workers join a job while it is open and the caller waits only for those that joined. Chunks are handed out by an atomic
-// counter, so uneven cores finish together. Between the jobs of a run, workers spin for some microseconds before they
-// park; when nobody runs, they park at once.
+// The caller takes part, so a pool of one thread has no worker, and a run never waits for a worker
+// that has not woken up: workers join a job while it is open and the caller waits only for those
+// that joined. Chunks are handed out by an atomic counter, so uneven cores finish together. Between
+// the jobs of a run, workers spin for some microseconds before they park; when nobody runs, they
+// park at once.
 #ifndef SANDERLING_OS_POOL_H_
 #define SANDERLING_OS_POOL_H_
 
@@ -27,7 +28,8 @@ class Pool : public Shared {
 
   uint32_t threads() const { return started_ + 1; }
 
-  // Takes the pool for a run of several jobs; false if another run has it (that run's caller then works alone).
+  // Takes the pool for a run of several jobs; false if another run has it (that run's caller then
+  // works alone).
   bool begin();
   void end();
 
@@ -41,8 +43,9 @@ class Pool : public Shared {
     pthread_t thread;
   };
 
-  // The gate is one word: epoch (16 bits) · open (1 bit) · workers inside (15 bits). Workers enter by compare-and-swap
-  // while it is open. They read the job only when inside, and the caller changes it only when it is closed and empty.
+  // The gate is one word: epoch (16 bits) · open (1 bit) · workers inside (15 bits). Workers enter
+  // by compare-and-swap while it is open. They read the job only when inside, and the caller
+  // changes it only when it is closed and empty.
   static constexpr uint32_t kOpen = 1U << 15;
   static constexpr uint32_t kInside = kOpen - 1;
   static constexpr uint32_t kEpoch = 1U << 16;
