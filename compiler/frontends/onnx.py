@@ -293,7 +293,7 @@ def _require_known_operators(proto: ModelProto) -> None:
     version = _opset(proto)
     domains = {entry.domain for entry in proto.opset_import}
     for node in _nodes(proto):
-        where = f"node {node.name or node.output[0] if node.output else ''!r} ({node.op_type})"
+        where = f"node {node.name or next(iter(node.output), '')!r} ({node.op_type})"
         if node.domain not in _DEFAULT_DOMAINS:
             if node.domain not in domains:
                 raise ModelError(f"{where}: the model does not import its domain {node.domain!r}")
@@ -304,7 +304,8 @@ def _require_known_operators(proto: ModelProto) -> None:
             raise ModelError(f"{where}: version {version} of ONNX has no operator {node.op_type!r}") from None
         if schema.deprecated:
             raise ModelError(
-                f"{where}: version {version} of ONNX no longer has {node.op_type!r}; export again"
+                f"{where}: version {version} of ONNX has withdrawn {node.op_type!r}; "
+                "export the model again with another opset_version"
             )
         if node.op_type == "Einsum":
             _require_readable_equation(node, where)

@@ -48,7 +48,7 @@ def _explicit(rewriter: Rewriter, node: Node) -> bool:
     attributes = {**defaults(node.op, rewriter.opset), **node.attributes}
     if rewriter.opset < OPSET:
         modern = _MODERN.get(node.op)
-        given = attributes if modern is None else modern(node, attributes, rewriter.opset)
+        given = attributes if modern is None else modern(attributes)
         attributes = {**defaults(node.op, OPSET), **given}
         known = onnx.defs.get_schema(node.op, OPSET, "").attributes
         for name in sorted(attributes.keys() - known.keys()):
@@ -63,26 +63,17 @@ def _explicit(rewriter: Rewriter, node: Node) -> bool:
 _Attributes = Mapping[str, AttributeValue]
 
 
-def _grid_sample(node: Node, attributes: _Attributes, opset: int) -> _Attributes:
+def _grid_sample(attributes: _Attributes) -> _Attributes:
     names = {"bilinear": "linear", "bicubic": "cubic"}
     mode = str(attributes.get("mode", "bilinear"))
     return {**attributes, "mode": names.get(mode, mode)}
 
 
-def _roi_align(node: Node, attributes: _Attributes, opset: int) -> _Attributes:
+def _roi_align(attributes: _Attributes) -> _Attributes:
     return {"coordinate_transformation_mode": "output_half_pixel", **attributes}
 
 
-def _group_normalization(node: Node, attributes: _Attributes, opset: int) -> _Attributes:
-    if opset < 21:  # one scale for each group then, one for each channel since
-        raise UnsupportedError(
-            node.name, node.op, "its form before version 21 has no kernel; export with opset 21"
-        )
-    return attributes
-
-
-_MODERN: Mapping[str, Callable[[Node, _Attributes, int], _Attributes]] = {
+_MODERN: Mapping[str, Callable[[_Attributes], _Attributes]] = {
     "GridSample": _grid_sample,
-    "GroupNormalization": _group_normalization,
     "RoiAlign": _roi_align,
 }

@@ -165,7 +165,7 @@ def pooling(sketch: Sketch, draw: Draw) -> None:
 
 
 def _starts_late(window: dict[str, Any], axis: int, size: int) -> bool:
-    """Whether ceil_mode adds a window that lies in the padding, which ONNX's own shape inference miscounts."""
+    """Whether ceil_mode adds a window in the padding, which ONNX's own shape inference miscounts."""
     pads, stride = window.get("pads", [0] * 4), window["strides"][axis]
     places = -(-(size + pads[axis] + pads[axis + 2] - window["kernel_shape"][axis]) // stride)
     return bool(window["ceil_mode"]) and places * stride >= size + pads[axis]

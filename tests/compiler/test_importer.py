@@ -120,7 +120,7 @@ def test_loop_is_unsupported() -> None:
     )
     model = parse("g (float[3] x, int64 n) => (float[3] y) { y = Relu(x) }")
     model.graph.node[0].CopyFrom(helper.make_node("Loop", ["n", "", "x"], ["y"], name="loop", body=body))
-    with pytest.raises(UnsupportedError, match="node 'loop' .*control flow"):
+    with pytest.raises(UnsupportedError, match=r"node 'loop' .*control flow"):
         to_graph(load_onnx(model))
 
 
@@ -153,7 +153,7 @@ def test_operator_of_another_domain_stays_if_its_type_is_declared() -> None:
 
 
 def test_operator_of_another_domain_is_named_if_its_type_is_not() -> None:
-    with pytest.raises(UnsupportedError, match="'special_0' .custom::Special.: .*operator domain"):
+    with pytest.raises(UnsupportedError, match=r"'special_0' .custom::Special.: .*operator domain"):
         to_graph(load_onnx(custom(declared=False)))
 
 

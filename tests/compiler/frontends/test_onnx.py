@@ -126,7 +126,7 @@ BAD: list[tuple[str, Callable[[], bytes], str]] = [
     (
         "deprecated operator",
         lambda: data(parse("g (float[1,3] x) => (float[1,3] y) { y = Upsample(x, x) }")),
-        "no longer has 'Upsample'",
+        "has withdrawn 'Upsample'",
     ),
     (
         "domain not imported",
