@@ -48,11 +48,14 @@ def _lanes(value: Expr) -> int:
 
 
 def _clip(value: Expr, low: float, high: float) -> Expr:
+    """Selections rather than max and min: a comparison with NaN is false, so NaN stays what it is."""
     lanes = _lanes(value)
     if low > -3.4e38:
-        value = tirx.max(value, const(low, lanes=lanes))
+        bound = const(low, lanes=lanes)
+        value = tirx.Select(value < bound, bound, value)
     if high < 3.4e38:
-        value = tirx.min(value, const(high, lanes=lanes))
+        bound = const(high, lanes=lanes)
+        value = tirx.Select(value > bound, bound, value)
     return value
 
 
@@ -63,8 +66,7 @@ def _hard_sigmoid(value: Expr, alpha: float, beta: float) -> Expr:
 
 def _leaky_relu(value: Expr, alpha: float) -> Expr:
     lanes = _lanes(value)
-    zero = const(0.0, lanes=lanes)
-    return tirx.max(value, zero) + tirx.min(value, zero) * const(alpha, lanes=lanes)
+    return tirx.Select(value < const(0.0, lanes=lanes), value * const(alpha, lanes=lanes), value)
 
 
 ACTIVATIONS: dict[str, Callable[..., Expr]] = {

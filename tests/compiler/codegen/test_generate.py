@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from sanderling.compiler.codegen import generate
 from sanderling.compiler.codegen.groups import make_groups
+from sanderling.compiler.codegen.tuning import Tuner
 from sanderling.compiler.errors import NotNativeError
 from sanderling.compiler.graph import Graph, Node
+from sanderling.compiler.target import Target
 
-from .conftest import Check, make_graph
+from .conftest import Check, Machine, make_graph
 
 SHAPE = (1, 24, 6, 5)
 POINT = {"kernel_shape": (1, 1), "strides": (1, 1), "pads": (0,) * 4, "dilations": (1, 1), "group": 1}
@@ -52,6 +56,19 @@ def test_activations_join_the_convolution(op: str, check: Check) -> None:
     node = Node("act", op, ("c",), ("y",), ACTIVATIONS[op])
     program = check(_after_convolution([node], {"y": SHAPE}))
     assert len(program.calls) == 2, "the convolution and the change to row-major order"
+
+
+@pytest.mark.parametrize("op", ACTIVATIONS)
+def test_nan_passes_through_activations(
+    op: str, target: Target, tmp_path: Path, rng: np.random.Generator
+) -> None:
+    graph = _after_convolution([Node("act", op, ("c",), ("y",), ACTIVATIONS[op])], {"y": SHAPE})
+    x = rng.standard_normal(SHAPE).astype(np.float32)
+    x[0, 3, 2, 1] = np.nan
+    program = generate(graph, target, Tuner(target))
+    got = Machine(program, tmp_path, 4).run({"x": x}, rng)["y"]
+    assert np.isnan(got[0, :, 2, 1]).all()
+    assert np.isfinite(np.delete(got.reshape(24, -1), 2 * 5 + 1, axis=1)).all()
 
 
 BINARY: dict[str, tuple[str, tuple[str, str], Any]] = {
