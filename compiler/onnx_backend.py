@@ -24,7 +24,7 @@ from .errors import NotNativeError, UnsupportedError
 _OPTIONS: Mapping[str, Any] = {"tune": "none", "verify": False, "name": "model"}
 
 
-class SanderlingRep(BackendRep):  # type: ignore[misc]  (onnx has no types)
+class SanderlingRep(BackendRep):  # type: ignore[misc]  # onnx has no types
     """A compiled and loaded model."""
 
     def __init__(self, model: Model) -> None:
@@ -45,7 +45,7 @@ class SanderlingRep(BackendRep):  # type: ignore[misc]  (onnx has no types)
         return made
 
 
-class SanderlingBackend(Backend):  # type: ignore[misc]  (onnx has no types)
+class SanderlingBackend(Backend):  # type: ignore[misc]  # onnx has no types
     """Compiles for this machine's CPU. What has no native kernel counts as not implemented."""
 
     @classmethod

@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Self
 
 from . import _core
-from .errors import PackageError
+from .errors import PackageError, SanderlingError
 from .manifest import MAX_BYTES, Manifest, parse_manifest
 
 MANIFEST, SIGNATURE, MODEL = "manifest.json", "signature.json", "model.onnx"
@@ -27,7 +27,7 @@ class Package:
     """
 
     def __init__(self, path: str | os.PathLike[str] | int) -> None:
-        self.core = _core.Package(path if isinstance(path, int) else os.fspath(path))
+        self.core = _core.Package(path if isinstance(path, int) else _encoded(path))
         try:
             self.entries: dict[str, int] = self.core.entries()
             """Sizes of the entries that are present, by name."""
@@ -101,3 +101,10 @@ class Package:
             if listed.size != size:
                 raise PackageError(f"{name} has {size} bytes, but the manifest lists {listed.size}")
         return manifest
+
+
+def _encoded(path: str | os.PathLike[str]) -> bytes:
+    encoded = os.fsencode(path)
+    if b"\0" in encoded:
+        raise SanderlingError(f"{path!r} is no path: it has a NUL character")
+    return encoded

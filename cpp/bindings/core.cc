@@ -185,9 +185,6 @@ class Session {
     return rows_of(count);
   }
 
-  // From any thread. The caller keeps the session open meanwhile.
-  void cancel() { sd_session_cancel(open()); }
-
   std::string variant() {
     open();
     return sd_model_variant(model_);
@@ -199,14 +196,6 @@ class Session {
   py::list outputs() {
     open();
     return describe_all(outputs_);
-  }
-  int32_t threads() {
-    open();
-    return sd_pool_threads(pool_);
-  }
-  uint64_t arena_bytes() {
-    open();
-    return sd_model_arena_bytes(model_);
   }
 
   // (node, kind, floating-point operations) of each call.
@@ -338,7 +327,6 @@ int first_overlap(const std::vector<py::array>& inputs, const std::vector<py::ar
 PYBIND11_MODULE(_core, module) {
   py::register_local_exception_translator(translate);
   module.def("version", &sd_version);
-  module.def("cpu_features", &sd_cpu_features);
   module.def("first_overlap", &first_overlap);
 
   py::class_<Package>(module, "Package")
@@ -357,11 +345,8 @@ PYBIND11_MODULE(_core, module) {
       .def("preprocess", &Session::preprocess)
       .def("detect", &Session::detect)
       .def("decode", &Session::decode)
-      .def("cancel", &Session::cancel)
       .def("calls", &Session::calls)
       .def("variant", &Session::variant)
       .def("inputs", &Session::inputs)
-      .def("outputs", &Session::outputs)
-      .def("threads", &Session::threads)
-      .def("arena_bytes", &Session::arena_bytes);
+      .def("outputs", &Session::outputs);
 }
