@@ -248,6 +248,11 @@ def _axis_kept(node: Node, types: Sequence[Any]) -> list[TensorType]:
     return [types[0]]
 
 
+COMMUTATIVE = frozenset(
+    {"Add", "And", "BitwiseAnd", "BitwiseOr", "BitwiseXor", "Equal", "Max", "Min", "Mul", "Or", "Xor"}
+)
+"""Binary operators whose operands may be exchanged: a constant one comes second."""
+
 _WINDOW = {"kernel_shape": tuple, "strides": tuple, "dilations": tuple, "pads": tuple}
 REDUCTIONS = (
     "ReduceL1",

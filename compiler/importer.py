@@ -13,7 +13,7 @@ from onnx import AttributeProto, GraphProto, NodeProto, helper
 from .errors import ModelError, UnsupportedError
 from .frontends.onnx import OnnxModel
 from .graph import Array, AttributeValue, Graph, Node, TensorType
-from .onnx_types import from_array, static_type, to_array
+from .onnx_types import elem_type, from_array, static_type, to_array
 from .passes.fold_constants import Folder
 from .shape import infer_types
 
@@ -112,6 +112,11 @@ class _Importer:
 
     def _size(self, node: NodeProto) -> None:
         self._define(self._rename(node.output[0]), np.array(self._type(node.input[0], node).size, np.int64))
+
+    def _cast_like(self, node: NodeProto) -> None:
+        """A Cast, whose type is known here: so a constant stays a constant."""
+        to = elem_type(self._type(node.input[1], node).dtype)
+        self._plain(helper.make_node("Cast", node.input[:1], node.output, name=node.name, to=to))
 
     def _if(self, node: NodeProto) -> None:
         condition = self._constants.get(self._resolve(node.input[0]))
@@ -245,6 +250,7 @@ class _Importer:
 
 
 _RULES: Mapping[str, Callable[[_Importer, NodeProto], None]] = {
+    "CastLike": _Importer._cast_like,
     "Constant": _Importer._constant,
     "If": _Importer._if,
     "Shape": _Importer._shape,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import onnx
+import onnx.checker
 import onnx.shape_inference
 from onnx import NodeProto, helper
 
@@ -12,6 +13,7 @@ from .errors import ModelError
 from .graph import Array, TensorType
 from .onnx_types import from_array, static_type, type_proto
 
+_ERRORS = (onnx.shape_inference.InferenceError, onnx.checker.ValidationError, ValueError, RuntimeError)
 _MAX_SHAPE_DATA = 4096  # elements; larger constants are weights, on whose values no shape depends
 
 
@@ -50,7 +52,7 @@ def infer_types(
             data,
             opset_imports=[helper.make_opsetid("", opset)],
         )
-    except (onnx.shape_inference.InferenceError, ValueError, RuntimeError) as error:
+    except _ERRORS as error:
         described = ", ".join(f"{name!r} {list(types[name].shape)}" for name in node.input if name)
         reason = str(error).strip().splitlines()[0]
         raise ModelError(f"{where}: its inputs {described} do not fit it: {reason}") from error

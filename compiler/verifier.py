@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 
-from .canonical import FORMS, ShapeError
+from .canonical import COMMUTATIVE, FORMS, ShapeError
 from .graph import Graph, TensorType
 
 Rule = Callable[[Graph], Iterator[str]]
@@ -113,7 +113,8 @@ def _canonical_inputs(graph: Graph) -> Iterator[str]:
         if form is not None and form.inputs not in (-1, len(node.inputs)):
             yield f"{node.name!r} ({node.op}) has {len(node.inputs)} inputs, not {form.inputs}"
         if (
-            node.op in _COMMUTATIVE
+            node.op in COMMUTATIVE
+            and len(node.inputs) == 2
             and node.inputs[0] in graph.constants
             and node.inputs[1] not in graph.constants
         ):
@@ -134,8 +135,6 @@ def _shapes(graph: Graph) -> Iterator[str]:
             if value and graph.types[value] != type_:
                 yield f"{node.name!r} ({node.op}) makes {type_}, but {value!r} is {graph.types[value]}"
 
-
-_COMMUTATIVE = ("Add", "Max", "Min", "Mul")
 
 CANONICAL_RULES: Mapping[str, Rule] = {
     "canonical attributes": _canonical_attributes,

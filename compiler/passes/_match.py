@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..canonical import COMMUTATIVE
 from ..graph import Node
 from ._rewrite import Rewriter
 
-_COMMUTATIVE = frozenset({"Add", "Max", "Min", "Mul"})
 _TOLERANCE = 1e-6
 
 
@@ -73,7 +73,7 @@ def _match_node(rewriter: Rewriter, pattern: Op, node: Node, found: Match) -> It
     nodes = {**found.nodes, pattern.name: node} if pattern.name else found.nodes
     here = Match(found.values, found.numbers, nodes, covered)
     orders = [node.inputs]
-    if node.op in _COMMUTATIVE and node.inputs[0] != node.inputs[1]:
+    if node.op in COMMUTATIVE and node.inputs[0] != node.inputs[1]:
         orders.append(node.inputs[::-1])
     for order in orders:
         yield from _match_inputs(rewriter, pattern.inputs, order, here)

@@ -6,6 +6,7 @@ import operator
 from collections import Counter
 from collections.abc import Callable, Container, Iterable
 
+from ..canonical import COMMUTATIVE
 from ..graph import Array, AttributeValue, Graph, Node, TensorType
 
 Rule = Callable[["Rewriter", Node], bool]
@@ -121,8 +122,15 @@ class Rewriter:
         return True
 
     def resolved(self, node: Node) -> Node:
-        """The node, reading what its inputs have been replaced by."""
+        """The node, reading what its inputs have been replaced by; a constant operand comes second."""
         inputs = tuple(self._resolve(value) for value in node.inputs)
+        if (
+            node.op in COMMUTATIVE
+            and len(inputs) == 2
+            and inputs[0] in self.constants
+            and inputs[1] not in self.constants
+        ):
+            inputs = inputs[::-1]
         return node if inputs == node.inputs else node.with_(inputs=inputs)
 
     def finish(self, opset: int | None = None) -> Graph:

@@ -134,7 +134,7 @@ def recognize_activations(graph: Graph) -> Graph:
     """Replace the patterns by Silu, Mish, HardSwish, HardSigmoid, Gelu, LeakyRelu, Clip and Relu."""
 
     def rule(rewriter: Rewriter, node: Node) -> bool:
-        if not is_float(rewriter.types[node.outputs[0]]):
+        if not node.outputs[0] or not is_float(rewriter.types[node.outputs[0]]):
             return False
         for pattern, replace in _PATTERNS:
             found = match(rewriter, pattern, node)

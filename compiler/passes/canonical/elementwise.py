@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 
@@ -16,14 +15,6 @@ from .attributes import given
 
 def is_float(type_: TensorType) -> bool:
     return type_.dtype in ("float32", "float64", "float16", "bfloat16")
-
-
-def commutative(rewriter: Rewriter, node: Node) -> bool:
-    first, second = node.inputs
-    if first in rewriter.constants and second not in rewriter.constants:
-        rewriter.emit(node.op, (second, first), node.outputs[0], name=node.name)
-        return True
-    return False
 
 
 def subtract(rewriter: Rewriter, node: Node) -> bool:
@@ -63,7 +54,7 @@ def chain(op: str) -> Rule:
             rewriter.emit("Identity", node.inputs, y, name=node.name)
             return True
         if len(node.inputs) == 2 and node.op == op:
-            return commutative(rewriter, node)
+            return False
         _chained(rewriter, node, op, y)
         return True
 
@@ -172,7 +163,6 @@ def dropout(rewriter: Rewriter, node: Node) -> bool:
 
 
 def cast(rewriter: Rewriter, node: Node) -> bool:
-    """Cast and CastLike. The type to cast to is the output's."""
     x, y = node.inputs[0], node.outputs[0]
     if rewriter.types[x].dtype == rewriter.types[y].dtype:
         rewriter.emit("Identity", (x,), y, name=node.name)
@@ -181,9 +171,8 @@ def cast(rewriter: Rewriter, node: Node) -> bool:
     return True
 
 
-RULES: dict[str, Any] = {
+RULES: dict[str, Rule] = {
     "Cast": cast,
-    "CastLike": cast,
     "Clip": clip,
     "Div": divide,
     "Dropout": dropout,
@@ -194,7 +183,4 @@ RULES: dict[str, Any] = {
     "Pow": power,
     "Sub": subtract,
     "Sum": chain("Add"),
-    **dict.fromkeys(
-        ("Add", "And", "BitwiseAnd", "BitwiseOr", "BitwiseXor", "Equal", "Mul", "Or", "Xor"), commutative
-    ),
 }
