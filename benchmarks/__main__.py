@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from benchmarks import compile_time, footprint, latency, render
+from benchmarks import compile_time, footprint, latency, readme, render
 from benchmarks.results import RESULTS
 
 
@@ -19,7 +19,8 @@ def main() -> int:
     compile_time.main([*output, *(["--model", "squeezenet1_1"] if args.quick else [])])
     latency.main([*output, *(["--duration", "0.5", "--tune", "none"] if args.quick else [])])
     footprint.main([*output, *(["--starts", "3"] if args.quick else [])])
-    return render.main(["--folder", str(args.output)])
+    render.main(["--folder", str(args.output)])
+    return readme.main([]) if args.output == RESULTS else 0
 
 
 if __name__ == "__main__":
