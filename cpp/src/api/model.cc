@@ -65,7 +65,6 @@ Result<Ref<sd_model>> load_model(const sd_package& package, const char* name, sd
   if (verify == SD_VERIFY_FULL && sha256(model->params) != plan.params_blob().digest) {
     return Status::error(SD_DIGEST_MISMATCH, "params.bin: its SHA-256 is not the one in plan.bin");
   }
-  model->file->prefetch(model->params);
   Result<LoadedCode> code = LoadedCode::load(variant->kernels, plan.kernels_blob().digest,
                                              static_cast<Arch>(plan.target().arch));
   if (!code.ok()) return code.status().about("kernels.so");

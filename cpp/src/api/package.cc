@@ -115,8 +115,7 @@ extern "C" {
 sd_status sd_package_open(const char* path, sd_package** out, sd_error* error) {
   if (path == nullptr || out == nullptr) return report(null_argument("path or out"), error);
   sanderling::Result<sd_package*> package = sanderling::open_package(MappedFile::open(path));
-  if (!package.ok() && package.status().code() == SD_BAD_PACKAGE)
-    package = package.status().about(path);
+  if (!package.ok()) package = package.status().about(path);
   return sanderling::hand_out(std::move(package), out, error);
 }
 

@@ -8,29 +8,16 @@
 #include <cerrno>
 
 namespace sanderling {
-namespace {
-
-constexpr uint64_t kPage =
-    4096;  // the smallest there is; madvise wants multiples of the real one and ignores the rest
-
-void advise(Bytes part, int advice) {
-  const auto begin =
-      reinterpret_cast<uintptr_t>(part.data) / 65536 * 65536;  // a multiple of every page size
-  const auto end = round_up(reinterpret_cast<uintptr_t>(part.data) + part.size, kPage);
-  if (part.size > 0) madvise(reinterpret_cast<void*>(begin), end - begin, advice);
-}
-
-}  // namespace
 
 Result<Ref<MappedFile>> MappedFile::open(const char* path) {
   const int fd = ::open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (fd < 0) {
     const sd_status code = errno == ENOENT || errno == ENOTDIR ? SD_NOT_FOUND : SD_IO_ERROR;
-    return Status::error(code, "%s: cannot be opened: %m", path);
+    return Status::error(code, "cannot be opened: %m");
   }
   Result<Ref<MappedFile>> file = open(fd);
   ::close(fd);
-  return file.ok() ? std::move(file) : Result<Ref<MappedFile>>(file.status().about(path));
+  return file;
 }
 
 Result<Ref<MappedFile>> MappedFile::open(int fd) {
@@ -52,8 +39,11 @@ MappedFile::~MappedFile() {
   if (bytes_.data != nullptr) munmap(const_cast<uint8_t*>(bytes_.data), bytes_.size);
 }
 
-void MappedFile::prefetch(Bytes part) const { advise(part, MADV_WILLNEED); }
-
-void MappedFile::discard(Bytes part) const { advise(part, MADV_DONTNEED); }
+void MappedFile::discard(Bytes part) const {
+  const auto page = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));
+  const auto begin = reinterpret_cast<uintptr_t>(part.data) / page * page;
+  const uintptr_t size = reinterpret_cast<uintptr_t>(part.data) - begin + part.size;
+  madvise(reinterpret_cast<void*>(begin), size, MADV_DONTNEED);
+}
 
 }  // namespace sanderling

@@ -13,6 +13,7 @@ namespace sanderling {
 // rewriting in place.
 class MappedFile : public Shared {
  public:
+  // Errors do not name the file: the caller knows what to call it.
   static Result<Ref<MappedFile>> open(const char* path);
   static Result<Ref<MappedFile>> open(int fd);  // stays the caller's
 
@@ -23,8 +24,9 @@ class MappedFile : public Shared {
 
   Bytes bytes() const { return bytes_; }
 
-  // Hints about a part of the file, which never fail: it will be read soon / not any more.
-  void prefetch(Bytes part) const;
+  // Says that a part of the file will not be read any more. Its pages no longer count as this
+  // process's memory. (Asking for parts early, with WILLNEED or POPULATE, was tried: no gain, warm
+  // or cold.)
   void discard(Bytes part) const;
 
  private:
