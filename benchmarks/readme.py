@@ -71,9 +71,9 @@ def _latency(document: dict[str, Any]) -> str:
     where = f"{machine['cpu']}, {machine['cpus']} CPUs, {machine['system']}, {document['date']}"
     return (
         "Median latency of one call from Python, in turns with ONNX Runtime "
-        f"{document['versions']['onnxruntime']} on one machine ({where}). The error is relative to the largest "
-        "output. [All figures](benchmarks/results/latency.json), [picture](benchmarks/results/latency.png).\n\n"
-        + _table(header, rows)
+        f"{document['versions']['onnxruntime']} on one machine ({where}). The error is relative to the "
+        "largest output. [All figures](benchmarks/results/latency.json), "
+        "[picture](benchmarks/results/latency.png).\n\n" + _table(header, rows)
     )
 
 
