@@ -104,6 +104,8 @@ def _like(value: float, x: Expr) -> Expr:
 
 def _let(value: Expr, body: Callable[[Expr], Expr]) -> Expr:
     """Names a value that `body` uses more than once: TIR expressions are trees."""
+    if isinstance(value, tvm.ir.Var):
+        return body(value)
     name = tirx.Var("v", str(value.ty.dtype))
     return tirx.Let(name, value, body(name))
 
@@ -134,8 +136,12 @@ def _horner(x: Expr, coefficients: Sequence[float]) -> Expr:
 
 def _clamp(x: Expr, low: float, high: float) -> Expr:
     """Limits x; unlike min and max, the comparisons let NaN through."""
-    over = tirx.Select(x > _like(high, x), _like(high, x), x)
-    return tirx.Select(x < _like(low, x), _like(low, x), over)
+
+    def body(v: Expr) -> Expr:
+        over = tirx.Select(v > _like(high, v), _like(high, v), v)
+        return tirx.Select(v < _like(low, v), _like(low, v), over)
+
+    return _let(x, body)
 
 
 def _power_of_two(k: Expr, form: _Format) -> Expr:
@@ -219,7 +225,9 @@ def exp(x: Expr) -> Expr:
         half = k >> _like(1, k)
         return (p + _like(1.0, p)) * _power_of_two(half, form) * _power_of_two(k - half, form)
 
-    return _let(_clamp(x, *form.exp_range), lambda c: _exp_reduced(c, lambda k, p: _let(k, lambda i: scaled(i, p))))
+    return _let(
+        _clamp(x, *form.exp_range), lambda c: _exp_reduced(c, lambda k, p: _let(k, lambda i: scaled(i, p)))
+    )
 
 
 @_widened
@@ -669,7 +677,9 @@ def fmod(x: Expr, y: Expr) -> Expr:
     def body(v: Expr, w: Expr) -> Expr:
         def corrected(r: Expr) -> Expr:
             # The quotient may have been rounded up to the next whole number.
-            overshot = tirx.Or(tirx.And(r < _like(0.0, r), v > _like(0.0, r)), tirx.And(r > _like(0.0, r), v < _like(0.0, r)))
+            overshot = tirx.Or(
+                tirx.And(r < _like(0.0, r), v > _like(0.0, r)), tirx.And(r > _like(0.0, r), v < _like(0.0, r))
+            )
             return tirx.Select(overshot, r + _copysign(w, v), r)
 
         remainder = _let(_fma(_like(0.0, v) - trunc(v / w), w, v), corrected)
@@ -715,10 +725,16 @@ _FUNCTIONS: dict[str, Callable[..., Expr]] = {
 _WITHOUT_FORM = frozenset({"atan2", "hypot", "ldexp", "nextafter"})  # would become calls of libm
 
 
+def operator_name(call: Expr) -> str:
+    """Name of a called TIR operator without its dialect (``tirx.exp`` and ``prim.log2`` alike), else empty."""
+    if not isinstance(call.op, tvm.ir.Op):
+        return ""
+    dialect, _, name = str(call.op.name).rpartition(".")
+    return name if dialect in ("tirx", "prim") else ""
+
+
 def _replace_call(call: Expr) -> Expr:
-    if not isinstance(call.op, tvm.ir.Op) or not call.op.name.startswith("tirx."):
-        return call
-    name = call.op.name.removeprefix("tirx.")
+    name = operator_name(call)
     if name in _WITHOUT_FORM:
         raise ValueError(f"{name} has no polynomial")
     function = _FUNCTIONS.get(name)
@@ -734,6 +750,64 @@ def _replace_mod(mod: Expr) -> Expr:
     return fmod(mod.a, mod.b) if _element(mod) in _FORMATS else mod
 
 
+def _flattened(expr: Expr) -> tuple[list[tuple[Expr, Expr]], Expr]:
+    """Names in order of use, and the expression without them.
+
+    What hangs on a condition keeps its own names: a load that it guards must not move in front of it.
+    """
+    names: list[tuple[Expr, Expr]] = []
+    guarded: dict[Expr, Expr] = {}
+
+    def let(node: Expr) -> Expr:
+        before, value = _flattened(node.value)
+        after, body = _flattened(node.body)
+        names.extend([*before, (node.var, value), *after])
+        return body
+
+    def call(node: Expr) -> Expr:
+        if operator_name(node) != "if_then_else":
+            return node
+        condition, yes, no = node.args
+        place = tirx.Var("guarded", str(node.ty.dtype))
+        guarded[place] = tirx.if_then_else(condition, _nested(yes), _nested(no))
+        return place
+
+    def restored(value: Expr) -> Expr:
+        return tvm_ffi.structural_map(value, (tvm.ir.Var, lambda var: guarded.get(var, var)), order="post")
+
+    rest = tvm_ffi.structural_map(expr, [(tirx.Let, let), (tvm.ir.Call, call)], order="pre")
+    if guarded:
+        return [(name, restored(value)) for name, value in names], restored(rest)
+    return names, rest
+
+
+def _nested(expr: Expr) -> Expr:
+    names, result = _flattened(expr)
+    for name, value in reversed(names):
+        result = tirx.Let(name, value, result)
+    return result
+
+
+def _replace_store(store: Expr) -> Expr:
+    names, value = _flattened(store.value)
+    if not names:
+        return store
+    registers: dict[Expr, Expr] = {}
+
+    def resolved(expr: Expr) -> Expr:
+        return tvm_ffi.structural_map(expr, (tvm.ir.Var, lambda var: registers.get(var, var)), order="post")
+
+    statements = []
+    for name, definition in dict(names).items():
+        lanes = _lanes(name)
+        register = tirx.decl_buffer((lanes,), _element(name), "register", scope="local")
+        at = tirx.const(0, "int32") if lanes == 1 else tirx.Ramp(tirx.const(0, "int32"), 1, lanes)
+        store_ = tirx.BufferStore(register, resolved(definition), [at])
+        statements += [tirx.AllocBuffer(register), store_]
+        registers[name] = tirx.BufferLoad(register, [at])
+    return tirx.SeqStmt([*statements, tirx.BufferStore(store.buffer, resolved(value), store.indices)])
+
+
 def replace_math(code: Expr) -> Expr:
     """A PrimFunc, statement or expression with every mathematical intrinsic replaced by the functions above.
 
@@ -741,4 +815,5 @@ def replace_math(code: Expr) -> Expr:
     """
     if isinstance(code, tirx.PrimFunc):
         return code.with_body(replace_math(code.body))
-    return tvm_ffi.structural_map(code, [(tvm.ir.Call, _replace_call), (tirx.Mod, _replace_mod)], order="post")
+    callbacks = [(tvm.ir.Call, _replace_call), (tirx.Mod, _replace_mod), (tirx.BufferStore, _replace_store)]
+    return tvm_ffi.structural_map(code, callbacks, order="post")

@@ -61,9 +61,7 @@ def lower_node(
     try:
         groups = fuse(computed.stages, frozenset(computed.outputs.values()))
         tensors = computed.tensors()
-        emitted = [
-            emit(group, tensors, frozenset(computed.outputs.values()), target.lanes, unaligned) for group in groups
-        ]
+        emitted = [emit(group, tensors, target.lanes, unaligned) for group in groups]
         names = [symbol if len(groups) == 1 else f"{symbol}_{k}" for k in range(len(groups))]
         kernels = tuple(
             KernelFunc(name, _to_abi(kernel, name, target)) for name, kernel in zip(names, emitted, strict=True)

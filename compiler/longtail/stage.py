@@ -18,6 +18,8 @@ import tvm_ffi
 from tvm import tirx
 from tvm.ir import TensorLoad
 
+from ..vectormath import operator_name
+
 Expr = Any  # tvm.ir.Expr and tirx.Stmt: TVM ships no type information
 
 
@@ -159,5 +161,5 @@ def uses(expr: Expr, var: Expr) -> bool:
 
 
 def is_operator(node: Expr, name: str) -> bool:
-    """Whether `node` calls the TIR operator ``tirx.<name>``."""
-    return isinstance(node.op, tvm.ir.Op) and node.op.name == f"tirx.{name}"
+    """Whether `node` calls the TIR operator of this name."""
+    return operator_name(node) == name
