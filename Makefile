@@ -90,7 +90,7 @@ ctest-sanitized: setup
 
 .PHONY: fuzz
 fuzz: setup $(STAMPS)/fuzz-system
-	@cmake -S . -B build/fuzz -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo -DCMAKE_CXX_COMPILER=clang++ \
+	@cmake -S . -B build/fuzz -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo -DCMAKE_C_COMPILER=clang -DCMAKE_CXX_COMPILER=clang++ \
 	  -DSANDERLING_FUZZ=ON -DSANDERLING_PYTHON=OFF >build/logs/fuzz.log
 	@cmake --build build/fuzz -j $(JOBS)
 	@for fuzzer in build/fuzz/fuzz_*; do \
