@@ -62,7 +62,8 @@ class _Importer:
         quantized = any(
             node.op_type in ("QuantizeLinear", "DynamicQuantizeLinear") for node in self._proto.node
         )
-        self._folder = Folder(keep=frozenset({"DequantizeLinear"}) if quantized else frozenset())
+        given = sum(tensor.ByteSize() for tensor in self._proto.initializer)
+        self._folder = Folder(given, keep=frozenset({"DequantizeLinear"}) if quantized else frozenset())
 
     def add_all(self, graph: GraphProto) -> None:
         """Import initializers and nodes, which are in topological order."""
@@ -178,7 +179,7 @@ class _Importer:
             return False
         if not self._folder.allows(op, inputs, types):
             return False
-        found = self._folder.compute(_model(node, inputs, types, self._opset), inputs, types)
+        found = self._folder.compute(_model(node, inputs, types, self._opset), types)
         for name, array in (found or {}).items():
             self._define(name, array)
         return found is not None

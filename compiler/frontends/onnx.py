@@ -12,7 +12,6 @@ from pathlib import Path
 
 import onnx
 import onnx.checker
-import onnx.inliner
 import onnx.shape_inference
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import DecodeError, Message
@@ -21,6 +20,7 @@ from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto
 from ..errors import ModelError
 from ..onnx_types import check_inline_tensor, numpy_name
 from ._external import inline_external
+from ._functions import inline_functions
 from ._inputs import InputSpec, fix_inputs
 from ._recognise import recognise
 
@@ -171,8 +171,7 @@ def _checked(
     for tensor in tensors:
         check_inline_tensor(tensor)
     del proto.training_info[:]
-    if proto.functions:
-        proto = onnx.inliner.inline_local_functions(proto)
+    proto = inline_functions(proto)
     _refuse_sparse(proto.graph)
     _drop_initializer_inputs(proto)
     _require_known_operators(proto)

@@ -19,7 +19,8 @@ from ._rewrite import Rewriter, rewrite
 
 _ALWAYS_BYTES = 16 << 20  # a single result may be this large whatever it is made from
 _GROWTH = 4  # or this many times what it is made from (8-bit weights become 32-bit ones)
-_BUDGET_BYTES = 512 << 20  # all results that are larger than what they are made from
+_BUDGET_BYTES = 64 << 20  # all results together, and
+_BUDGET_GROWTH = 8  # this many times the model's own constants: few weights go through more steps than that
 _SLOW_ELEMENTS = 1 << 16
 
 _NEVER = frozenset(
@@ -52,11 +53,16 @@ class Folder:
     """What may be computed at compile time, and how much of it is left.
 
     Attributes:
+        given: bytes of the constants that the model came with.
         keep: operators to leave as they are.
     """
 
+    given: int = 0
     keep: frozenset[str] = frozenset()
-    _left: int = field(default=_BUDGET_BYTES, init=False)
+    _left: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._left = _BUDGET_BYTES + _BUDGET_GROWTH * self.given
 
     def allows(self, op: str, inputs: Mapping[str, Array], outputs: Mapping[str, TensorType | None]) -> bool:
         """Whether the operator may be computed from these inputs, all it has."""
@@ -69,28 +75,26 @@ class Folder:
             return False
         made_from = sum(array.nbytes for array in inputs.values())
         made = sum(type_.nbytes for type_ in known)
-        return made <= max(_ALWAYS_BYTES, _GROWTH * made_from) and made - made_from <= self._left
+        return made <= min(self._left, max(_ALWAYS_BYTES, _GROWTH * made_from))
 
-    def compute(
-        self, model: ModelProto, inputs: Mapping[str, Array], outputs: Mapping[str, TensorType | None]
-    ) -> dict[str, Array] | None:
+    def compute(self, model: ModelProto, outputs: Mapping[str, TensorType | None]) -> dict[str, Array] | None:
         """Results of an allowed computation, or None if the reference cannot do it as the types say."""
         try:
             found = run_reference(model)
         except Exception:  # the reference is plain Python that raises whatever it raises: then the node stays
             return None
+        self._left -= sum(array.nbytes for array in found.values())
         for name, type_ in outputs.items():
             array = found[name]
             if array.dtype == object or type_ not in (None, TensorType(str(array.dtype), array.shape)):
                 return None
-        made_from = sum(array.nbytes for array in inputs.values())
-        self._left -= max(0, sum(array.nbytes for array in found.values()) - made_from)
         return found
 
 
 def fold_constants(graph: Graph) -> Graph:
     """Replace nodes whose inputs are all constant by their results."""
-    folder = Folder(keep=frozenset({"DequantizeLinear", "Identity"}))
+    given = sum(array.nbytes for array in graph.constants.values())
+    folder = Folder(given, keep=frozenset({"DequantizeLinear", "Identity"}))
 
     def rule(rewriter: Rewriter, node: Node) -> bool:
         inputs = {name: rewriter.constants.get(name) for name in node.inputs if name}
@@ -100,7 +104,7 @@ def fold_constants(graph: Graph) -> Graph:
             return False
         if not folder.allows(node.op, known, outputs):
             return False
-        found = folder.compute(to_onnx(node_graph(rewriter.view(), node)), known, outputs)
+        found = folder.compute(to_onnx(node_graph(rewriter.view(), node)), outputs)
         if found is None:
             return False
         for name in outputs:

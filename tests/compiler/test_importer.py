@@ -208,7 +208,7 @@ def test_constants_of_moderate_size_are_not_multiplied() -> None:
         f"g (float[1] x) => (float[2097152] y) {{ {body} {total} }}",
         constants={"n": np.array([2 << 20], np.int64)},
     )
-    assert sum(array.nbytes for array in graph.constants.values()) <= 520 << 20
+    assert sum(array.nbytes for array in graph.constants.values()) <= 65 << 20
     assert verify(graph) == []
 
 

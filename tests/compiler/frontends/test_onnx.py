@@ -8,7 +8,7 @@ import os
 import pickle
 import tracemalloc
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +80,10 @@ def typed(what: onnx.TypeProto) -> bytes:
 
 
 STRINGS = 'g (float[1,3] x) => (float[1,3] y) { s = Constant <value_string = "a"> () y = Relu(x) }'
+EXPLODING = {"f": "c = local.f1(a) b = local.f1(c)"}
+EXPLODING |= {f"f{i}": f"c = local.f{i + 1}(a) b = local.f{i + 1}(c)" for i in range(1, 24)}
+EXPLODING |= {"f24": "b = Relu(a)"}
+DEEP = {"f": "b = local.f0(a)"} | {f"f{i}": f"b = local.f{i + 1}(a)" for i in range(5000)}
 TEXT = b"A list of labels, not a model at all:\n" * 4
 
 BAD: list[tuple[str, Callable[[], bytes], str]] = [
@@ -148,6 +152,9 @@ BAD: list[tuple[str, Callable[[], bytes], str]] = [
         "equation",
     ),
     ("sparse weights", sparse, "is sparse"),
+    ("function that calls itself", lambda: data(functions({"f": "b = local.f(a)"})), "calls itself"),
+    ("functions too deep", lambda: data(functions(DEEP)), "more than 64 deep"),
+    ("functions that explode", lambda: data(functions(EXPLODING)), "become 16777216 nodes"),
     ("string weights", lambda: with_tensor(data_type=TensorProto.STRING), "strings"),
     ("string input", lambda: typed(helper.make_tensor_type_proto(TensorProto.STRING, [1])), "strings"),
     (
@@ -165,6 +172,16 @@ BAD: list[tuple[str, Callable[[], bytes], str]] = [
     ("overflowing size", lambda: with_tensor(dims=[1 << 62, 1 << 62, 4]), "impossible"),
     ("external, without folder", lambda: data(external("w.bin")), "without a folder"),
 ]
+
+
+def functions(bodies: Mapping[str, str]) -> onnx.ModelProto:
+    """y = f(x), with functions from a to b of these names and bodies."""
+    domain = '<domain: "local", opset_import: ["" : 17, "local" : 1]>'
+    return onnx.parser.parse_model(
+        '<ir_version: 8, opset_import: ["" : 17, "local" : 1]>'
+        "g (float[3] x) => (float[3] y) { y = local.f(x) }"
+        + "".join(f" {domain} {name} (a) => (b) {{ {body} }}" for name, body in bodies.items())
+    )
 
 
 def external(location: str | None, body: str = "y = Add(x, w)", **fields: object) -> onnx.ModelProto:
@@ -416,15 +433,7 @@ def test_constants_listed_as_inputs_are_constants() -> None:
 
 
 def test_local_functions_are_inlined() -> None:
-    model = onnx.parser.parse_model(
-        """
-        <ir_version: 8, opset_import: ["" : 17, "local" : 1]>
-        g (float[3] x) => (float[3] y) { y = local.twice(x) }
-        <domain: "local", opset_import: ["" : 17]>
-        twice (a) => (b) { b = Add(a, a) }
-        """
-    )
-    loaded = load_onnx(model)
+    loaded = load_onnx(functions({"f": "b = Add(a, a)"}))
     assert [node.op_type for node in loaded.proto.graph.node] == ["Add"]
 
 

@@ -254,7 +254,20 @@ BIG = TensorType("float32", (3 << 20,))
     ],
 )
 def test_folder_bounds_memory_and_time(op: str, inputs: Any, outputs: Any, allowed: bool) -> None:
-    assert Folder().allows(op, inputs, outputs) is allowed
+    given_bytes = sum(array.nbytes for array in inputs.values())
+    assert Folder(given_bytes).allows(op, inputs, outputs) is allowed
+
+
+def test_folder_has_a_budget_for_everything_together() -> None:
+    folder = Folder()
+    constants = {"a": np.ones(2 << 20, F)}
+    model = parse(f"g () => (float[{2 << 20}] y) {{ y = Neg(a) }}", constants=constants)
+    outputs = {"y": TensorType("float32", (2 << 20,))}
+    computed = 0
+    while folder.allows("Neg", constants, outputs):
+        assert folder.compute(model, outputs) is not None
+        computed += 1
+    assert computed == 8
 
 
 def test_folder_keeps_what_it_is_told_to() -> None:
