@@ -1,9 +1,9 @@
 """A group of stages → one kernel: loops, vectors, accumulators, and the task range of the kernel ABI.
 
-One schedule fits all. The last loop runs in vectors, with a tail of ever shorter ones; where a condition on it splits
-the work (padding, concatenation), it is cut there, so that no vector straddles a condition. A reduction keeps several
-vectors of accumulators, along the last output axis if loads are contiguous there, else along its own last axis. What is
-left outside becomes tasks.
+One schedule fits all. The last loop runs in vectors, with a tail of ever shorter ones; where a condition on
+it splits the work (padding, concatenation), it is cut there, so that no vector straddles a condition. A
+reduction keeps several vectors of accumulators, along the last output axis if loads are contiguous there,
+else along its own last axis. What is left outside becomes tasks.
 """
 
 from __future__ import annotations
@@ -117,7 +117,8 @@ class _Loops:
         if not nest.loops or self._reduces_along_lanes(nest):
             extents = [axis.extent for axis in nest.loops]
             task = kernel.variable("task", prod(extents))
-            return _serial(task, prod(extents), self._all(nest, _at(nest.loops, kernel.decoded(task, extents)), ()))
+            env = _at(nest.loops, kernel.decoded(task, extents))
+            return _serial(task, prod(extents), self._all(nest, env, ()))
         *outer, last = nest.loops
         families = self._families(nest, last)
         pieces = sum(times for _, _, times in families)
@@ -130,9 +131,15 @@ class _Loops:
         for start, length, times in reversed(families):
             first -= times
             number = kernel.variable("piece", times)
-            part = self._across(nest, env, last, integer(start) + number * integer(length), start, length, times)
+            part = self._across(
+                nest, env, last, integer(start) + number * integer(length), start, length, times
+            )
             part = tirx.SeqStmt([tirx.Bind(number, kernel.simplify(piece - integer(first))), part])
-            body = part if body is None else tirx.IfThenElse(kernel.simplify(piece < integer(first + times)), part, body)
+            body = (
+                part
+                if body is None
+                else tirx.IfThenElse(kernel.simplify(piece < integer(first + times)), part, body)
+            )
         return _serial(task, tasks, body)
 
     def _families(self, nest: Nest, last: Axis) -> list[tuple[int, int, int]]:
@@ -165,20 +172,22 @@ class _Loops:
         return body
 
     def _reduces_along_lanes(self, nest: Nest, loops: Sequence[Axis] | None = None) -> bool:
-        """Whether vectors of a reduction run along its own last loop rather than along the last output loop."""
+        """Whether vectors of a reduction run along its own last loop, not along the last output loop."""
         loops = nest.loops if loops is None else loops
         if not nest.reduce or nest.reduce[-1].extent < _SHORT:
             return False
-        contiguous = (0, 1)
-        if loops and loops[-1].extent >= _SHORT:
-            if all(step in contiguous for step in self.kernel.strides(nest.value, loops[-1].var)):
-                return False
-        return all(step in contiguous for step in self.kernel.strides(nest.value, nest.reduce[-1].var))
+
+        def is_contiguous(axis: Axis) -> bool:
+            return all(step in (0, 1) for step in self.kernel.strides(nest.value, axis.var))
+
+        if loops and loops[-1].extent >= _SHORT and is_contiguous(loops[-1]):
+            return False
+        return is_contiguous(nest.reduce[-1])
 
     def _across(
         self, nest: Nest, env: Environment, axis: Axis, base: Expr, start: int, length: int, times: int
     ) -> Expr:
-        """`axis` from `base` on for `length` values, vectors along it. (`base` is start + a piece · length.)"""
+        """`length` values of `axis` from `base` = start + (a piece < times)·length on, in vectors."""
         kernel = self.kernel
         whole = [(0, length)] if times > 1 else kernel.cuts(nest, env, axis)
         statements = []
@@ -207,9 +216,7 @@ class _Loops:
         kernel = self.kernel
 
         def stored(env: Environment, value: Expr) -> Expr:
-            kept = value.astype(str(nest.out.dtype)) if str(value.ty.dtype) == "bool" else value
-            index = kernel.simplify(substitute(nest.index, env))
-            return _vectorized(lane, lanes, tirx.BufferStore(nest.out, kept, [index]))
+            return _vectorized(lane, lanes, self._store(nest, env, value))
 
         if nest.combine is None:
             return _sequence([stored(env, kernel.value(nest.value, env)) for env in envs])
@@ -219,7 +226,9 @@ class _Loops:
         sums = [tirx.BufferLoad(total, [slot]) for slot in slots]
         start = [_vectorized(lane, lanes, tirx.BufferStore(total, neutral, [slot])) for slot in slots]
         steps = [
-            _vectorized(lane, lanes, tirx.BufferStore(total, function(sum_, kernel.value(nest.value, env)), [slot]))
+            _vectorized(
+                lane, lanes, tirx.BufferStore(total, function(sum_, kernel.value(nest.value, env)), [slot])
+            )
             for env, slot, sum_ in zip(envs, slots, sums, strict=True)
         ]
         body = _sequence(steps)
@@ -231,7 +240,7 @@ class _Loops:
     def _along(self, nest: Nest, env: Environment) -> Expr:
         """One output element, vectors along the last reduction loop."""
         assert nest.combine is not None
-        kernel, function = self.kernel, nest.combine.function
+        kernel, function, neutral = self.kernel, nest.combine.function, nest.combine.neutral
         *outer, last = nest.reduce
         lanes, vectors = self.lanes, _VECTORS
         while lanes > last.extent:
@@ -240,11 +249,18 @@ class _Loops:
             vectors //= 2
         total = kernel.local(vectors * lanes, str(nest.value.ty.dtype))
 
-        def fold(slot: int, width: int, value: Callable[[Expr], Expr]) -> Expr:
+        def slots(first: int) -> Callable[[Expr], Expr]:
+            return lambda lane: tirx.BufferLoad(total, [integer(first) + lane])
+
+        def elements(first: Expr) -> Callable[[Expr], Expr]:
+            return lambda lane: kernel.value(nest.value, {**env, last.var: first + lane})
+
+        def vector(first: int, width: int, value: Callable[[Expr], Expr]) -> Expr:
             lane = kernel.variable("lane", width)
-            at = [integer(slot) + lane]
-            result = function(tirx.BufferLoad(total, at), value(lane))
-            return _vectorized(lane, width, tirx.BufferStore(total, result, at))
+            return _vectorized(lane, width, tirx.BufferStore(total, value(lane), [integer(first) + lane]))
+
+        def fold(first: int, width: int, value: Callable[[Expr], Expr]) -> Expr:
+            return vector(first, width, lambda lane: function(slots(first)(lane), value(lane)))
 
         passes = []
         for begin, extent in kernel.cuts(nest, env, last):
@@ -255,40 +271,24 @@ class _Loops:
                     continue
                 step = kernel.variable("v", steps)
                 first = integer(begin + done) + step * integer(many * width)
-
-                def element(lane: Expr, base: Expr) -> Expr:
-                    return kernel.value(nest.value, {**env, last.var: base + lane})
-
-                folds = [
-                    fold(k * width, width, lambda lane, base=first + integer(k * width): element(lane, base))
-                    for k in range(many)
-                ]
+                folds = [fold(k, width, elements(first + integer(k))) for k in range(0, many * width, width)]
                 passes.append(_serial(step, steps, _sequence(folds)))
                 done += steps * many * width
         body = _sequence(passes)
         for axis in reversed(outer):
             body = _serial(axis.var, axis.extent, body)
-        start = []
-        for slot in range(0, vectors * lanes, lanes):
-            lane = kernel.variable("lane", lanes)
-            start.append(
-                _vectorized(lane, lanes, tirx.BufferStore(total, nest.combine.neutral, [integer(slot) + lane]))
-            )
-        halves, width = [], vectors * lanes
-        while width > 1:
-            width //= 2
-            vector = min(width, lanes)
-            halves += [
-                fold(slot, vector, lambda lane, base=slot + width: tirx.BufferLoad(total, [integer(base) + lane]))
-                for slot in range(0, width, vector)
-            ]
-        result = self._finished(nest, env, tirx.BufferLoad(total, [integer(0)]))
-        end = tirx.BufferStore(
-            nest.out,
-            result.astype(str(nest.out.dtype)) if str(result.ty.dtype) == "bool" else result,
-            [kernel.simplify(substitute(nest.index, env))],
-        )
+        start = [vector(k, lanes, lambda _: neutral) for k in range(0, vectors * lanes, lanes)]
+        halves, half = [], vectors * lanes // 2
+        while half:
+            width = min(half, lanes)
+            halves += [fold(k, width, slots(half + k)) for k in range(0, half, width)]
+            half //= 2
+        end = self._store(nest, env, self._finished(nest, env, slots(0)(integer(0))))
         return _sequence([*start, body, *halves, end])
+
+    def _store(self, nest: Nest, env: Environment, value: Expr) -> Expr:
+        stored = value.astype(str(nest.out.dtype)) if str(value.ty.dtype) == "bool" else value
+        return tirx.BufferStore(nest.out, stored, [self.kernel.simplify(substitute(nest.index, env))])
 
     def _finished(self, nest: Nest, env: Environment, partial: Expr) -> Expr:
         if nest.finish is None:

@@ -28,7 +28,7 @@ _ARGUMENT_CONSTANT_LIMIT = 16  # elements: TVM's importer wants shapes, scales a
 
 @dataclass(frozen=True)
 class Computation:
-    """Stages in order; they read `inputs` and constants and fill, among temporaries, `outputs` (both by value name)."""
+    """Stages in order. They read `inputs` and `constants` and fill `outputs` (by the graph's names)."""
 
     stages: tuple[AnyStage, ...]
     inputs: Mapping[str, Tensor]
@@ -154,14 +154,16 @@ class _Importer:
         return results if isinstance(call.ty, relax.TupleType) else results[0]
 
     def output(self, name: str, tensor: Tensor) -> Tensor:
-        """A tensor of the graph's own name for a result, which may be an input or a constant, or asked for twice."""
+        """A result under the graph's own name: what TVM gives may be an input, or the same tensor twice."""
         type_ = self.alone.types[name]
         renamed = Tensor.make(name, type_.dtype, type_.shape)
         if renamed.shape != tensor.shape:
             raise self.unsupported(f"TVM computes shape {tensor.shape}, ONNX says {renamed.shape}")
         axes = tuple(Axis.make("i", extent) for extent in tensor.shape)
         value = tirx.BufferLoad(tensor.buffer, [axis.var for axis in axes])
-        self.stages.append(Stage(renamed, axes, value if renamed.dtype == tensor.dtype else value.astype(renamed.dtype)))
+        self.stages.append(
+            Stage(renamed, axes, value if renamed.dtype == tensor.dtype else value.astype(renamed.dtype))
+        )
         return renamed
 
 
@@ -229,7 +231,10 @@ def _stage(block: Any, tensors: Mapping[Expr, Tensor]) -> AnyStage:
         return _opaque(block.body, tensors)
     spatial = [var for var in block.iter_vars if var.iter_type == tirx.IterVar.DataPar]
     reduced = [var for var in block.iter_vars if var.iter_type != tirx.IterVar.DataPar]
-    rename = {iteration.var: Axis.make(iteration.var.name, int(iteration.dom.extent)) for iteration in block.iter_vars}
+    rename = {
+        iteration.var: Axis.make(iteration.var.name, int(iteration.dom.extent))
+        for iteration in block.iter_vars
+    }
 
     def translated(code: Expr) -> Expr:
         return _translated(code, {var: axis.var for var, axis in rename.items()} | _buffers(tensors))
@@ -299,7 +304,9 @@ def _raw(
 ) -> RawStage:
     body = translated(block.body)
     for axis in reversed(reduce):
-        body = tirx.For(axis.var, tirx.const(0, "int64"), tirx.const(axis.extent, "int64"), tirx.ForKind.SERIAL, body)
+        body = tirx.For(
+            axis.var, tirx.const(0, "int64"), tirx.const(axis.extent, "int64"), tirx.ForKind.SERIAL, body
+        )
     if block.init is not None:
         body = tirx.SeqStmt([translated(block.init), body])
     outs = tuple(dict.fromkeys(tensors[region.source] for region in block.writes))
@@ -328,7 +335,9 @@ def _translated(code: Any, names: Mapping[Expr, Expr]) -> Any:
 def _guarded(store: Any) -> Any:
     """A store at indices that come from data happens only inside the tensor."""
     inside = [
-        tirx.And(tirx.const(0, str(index.ty.dtype)) <= index, index < tirx.const(int(extent), str(index.ty.dtype)))
+        tirx.And(
+            tirx.const(0, str(index.ty.dtype)) <= index, index < tirx.const(int(extent), str(index.ty.dtype))
+        )
         for index, extent in zip(store.indices, store.buffer.shape, strict=True)
         if count(index, (TensorLoad,))
     ]

@@ -1,4 +1,4 @@
-"""Fewer, larger steps: producers move into their consumers, reductions take their epilogue, rows stay together."""
+"""Fewer, larger steps: producers move into readers, reductions finish their work, rows stay together."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _MAX_SOURCES = 20  # tensors that one kernel reads: a call has at most 24 argume
 
 @dataclass(frozen=True)
 class Group:
-    """Stages of one kernel. Their first `rows` axes are the same loop; `inner` tensors live within one of its rows."""
+    """Stages of one kernel: their first `rows` axes are one loop, and `inner` tensors live within one row."""
 
     stages: tuple[AnyStage, ...]
     rows: int = 0
@@ -169,7 +169,7 @@ def _without_dead(stages: list[AnyStage], outputs: Collection[Tensor]) -> list[A
 
 
 def _grouped(stages: Sequence[AnyStage], outputs: Collection[Tensor]) -> tuple[Group, ...]:
-    """Neighbours that pass tensors along within a row become one kernel, where rows enough are left for the threads."""
+    """Neighbours that pass tensors along within a row become one kernel, if rows enough are left."""
     groups: list[Group] = []
     for stage in stages:
         joined = _joined(groups[-1], stage, stages) if groups else None
@@ -194,7 +194,7 @@ def _joined(group: Group, stage: AnyStage, stages: Sequence[AnyStage]) -> Group 
         rows = min(rows, group.rows)
     if rows == 0:
         return None
-    count_of_rows = prod(axis.extent for axis in stage.axes[:rows])  # type: ignore[union-attr]
+    count_of_rows = prod(axis.extent for axis in stage.axes[:rows])
     work = sum(member.work for member in members)
     if count_of_rows < _ENOUGH_ROWS and work > _SMALL_WORK:
         return None
@@ -229,5 +229,3 @@ def _with_inner(group: Group, stages: Sequence[AnyStage], outputs: Collection[Te
         if out not in outputs and not _readers(outside, out)
     )
     return replace(group, inner=inner if len(group.stages) > 1 else ())
-
-

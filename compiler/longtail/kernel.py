@@ -1,9 +1,10 @@
-"""The kernel under construction: where its tensors lie, and expressions simplified for where its loops stand."""
+"""The kernel under construction: where its tensors lie, and what expressions become inside its loops."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from math import prod
 from typing import Any
 
@@ -34,7 +35,7 @@ class _Place:
 
 @dataclass(frozen=True, eq=False)
 class Nest:
-    """A stage on flat buffers, with loops instead of axes: `out` is filled at `index` for all values of `loops`.
+    """A stage on flat buffers with loops for axes: `out` is filled at `index` for all values of `loops`.
 
     Axes of extent 1 are gone, and neighbours that every tensor walks in step are one loop.
     """
@@ -160,7 +161,9 @@ class Kernel:
         index = self._index(store.buffer, store.indices)
         if place is None:
             return tirx.BufferStore(store.buffer, store.value, index)
-        return tirx.BufferStore(place.buffer, store.value.astype("int8") if place.is_bool else store.value, index)
+        return tirx.BufferStore(
+            place.buffer, store.value.astype("int8") if place.is_bool else store.value, index
+        )
 
     def _call(self, call: Expr) -> Expr:
         return self._choice(*call.args) if is_operator(call, "if_then_else") else call
@@ -256,14 +259,18 @@ class Kernel:
         inside = sorted(point for point in points if 0 <= point <= axis.extent)
         if len(inside) > _MAX_CUTS:
             inside = [0, axis.extent]
-        return [(start, end - start) for start, end in zip(inside, inside[1:], strict=False)]
+        return [(start, end - start) for start, end in pairwise(inside)]
 
     def _thresholds(self, comparison: Expr, var: Expr) -> Sequence[int]:
         """Values of `var` at which the comparison changes its result."""
         difference = self.simplify(comparison.a - comparison.b)
         slope = self.simplify(substitute(difference, {var: var + integer(1)}) - difference)
         base = self.simplify(substitute(difference, {var: integer(0)}))
-        if not isinstance(slope, tirx.IntImm) or not isinstance(base, tirx.IntImm) or slope.value not in (1, -1):
+        if (
+            not isinstance(slope, tirx.IntImm)
+            or not isinstance(base, tirx.IntImm)
+            or slope.value not in (1, -1)
+        ):
             return ()
         root = -int(base.value) * int(slope.value)
         if isinstance(comparison, tirx.EQ | tirx.NE):

@@ -35,8 +35,8 @@ class KernelFunc:
 class Lowered:
     """A node's kernels and the calls that run them, in order.
 
-    Tensors are args of place ``buffer`` under their value's name, constants of place ``param``. `buffers` are the
-    temporaries (bytes); `params` all constants that the calls use.
+    Tensors are args of place ``buffer`` under their value's name, constants of place ``param``. `buffers` are
+    the temporaries (bytes); `params` are all constants that the calls use.
     """
 
     kernels: tuple[KernelFunc, ...]
@@ -51,8 +51,9 @@ def lower_node(
 ) -> Lowered:
     """Kernels for any node, on plain row-major tensors.
 
-    `symbol` must be unique in the package: kernels, temporaries and constants are named after it. `unaligned` are the
-    values that may lie at any multiple of their item size (graph inputs and outputs), all others lie at multiples of 64.
+    `symbol` must be unique in the package: kernels, temporaries and constants are named after it. `unaligned`
+    are the values that may lie at any multiple of 4, or of their item size if that is less (graph inputs and
+    outputs); all others lie at multiples of 64.
 
     Raises:
         UnsupportedError: there is no kernel for the node; the reason says why.
@@ -64,16 +65,27 @@ def lower_node(
         emitted = [emit(group, tensors, target.lanes, unaligned) for group in groups]
         names = [symbol if len(groups) == 1 else f"{symbol}_{k}" for k in range(len(groups))]
         kernels = tuple(
-            KernelFunc(name, _to_abi(kernel, name, target)) for name, kernel in zip(names, emitted, strict=True)
+            KernelFunc(name, _to_abi(kernel, name, target))
+            for name, kernel in zip(names, emitted, strict=True)
         )
     except ValueError as error:
         raise UnsupportedError(node.name, node.op, str(error)) from error
     calls = []
     for name, kernel in zip(names, emitted, strict=True):
         if len(kernel.args) > _MAX_ARGS:
-            raise UnsupportedError(node.name, node.op, f"it needs {len(kernel.args)} tensors at once, at most {_MAX_ARGS} fit")
+            raise UnsupportedError(
+                node.name, node.op, f"it needs {len(kernel.args)} tensors at once, at most {_MAX_ARGS} fit"
+            )
         calls.append(
-            Call(name, kernel.tasks, kernel.args, node=node.name, kind=node.op, flops=kernel.flops, grain=kernel.grain)
+            Call(
+                name,
+                kernel.tasks,
+                kernel.args,
+                node=node.name,
+                kind=node.op,
+                flops=kernel.flops,
+                grain=kernel.grain,
+            )
         )
     constants = {tensor.name: tensor.constant for tensor in tensors.values() if tensor.constant is not None}
     constants |= {name: graph.constants[name] for name in computed.inputs if name in graph.constants}

@@ -23,7 +23,7 @@ def rewritten(graph: Graph) -> Graph:
 
 
 def with_function_body(model: Any) -> Any:
-    """An ONNX model whose operators are replaced by their definitions in the ONNX standard, where it has one."""
+    """The model with the ONNX standard's own definition of its operators put in, where there is one."""
     operators = [("", node.op_type) for node in model.graph.node]
     return inline_selected_functions(model, operators, inline_schema_functions=True)
 
@@ -70,7 +70,9 @@ def _pow(graph: Graph, node: Node) -> Graph:
 
 
 def _cast(value: str, out: str, dtype: str) -> Node:
-    return Node(f"{out}.cast", "Cast", (value,), (out,), {"to": int(np_dtype_to_tensor_dtype(np.dtype(dtype)))})
+    return Node(
+        f"{out}.cast", "Cast", (value,), (out,), {"to": int(np_dtype_to_tensor_dtype(np.dtype(dtype)))}
+    )
 
 
 def _lp_normalization(graph: Graph, node: Node) -> Graph:
@@ -91,7 +93,9 @@ def _lp_normalization(graph: Graph, node: Node) -> Graph:
     ]
     types = {name: TensorType(str(array.dtype), array.shape) for name, array in constants.items()}
     types |= dict.fromkeys((norm, safe), TensorType(out.dtype, tuple(shape)))
-    return _with_nodes(graph, nodes, types).with_(constants=MappingProxyType({**graph.constants, **constants}))
+    return _with_nodes(graph, nodes, types).with_(
+        constants=MappingProxyType({**graph.constants, **constants})
+    )
 
 
 _REWRITES: dict[str, Callable[[Graph, Node], Graph]] = {

@@ -1,8 +1,8 @@
 """What a kernel computes, before anyone decides how: tensors, and stages that fill one tensor each.
 
-A stage is one line of mathematics, ``out[axes] = value`` or ``out[axes] = combine over the reduction axes of value``,
-as TVM's tensor expressions write it. Fusion and code generation read nothing else, so TVM's schedules, blocks and
-buffers end at `frontend`.
+A stage is one line of mathematics, ``out[axes] = value`` or ``out[axes] = combine over the reduction axes
+of value``, as TVM's tensor expressions write it. Fusion and code generation read nothing else, so TVM's
+schedules, blocks and buffers end at `frontend`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Expr = Any  # tvm.ir.Expr and tirx.Stmt: TVM ships no type information
 
 @dataclass(frozen=True, eq=False)
 class Tensor:
-    """A value of the node (`name` is the graph's), a temporary or a constant. `buffer` stands for it in expressions."""
+    """A value of the node, under its own name, a temporary or a constant. Expressions read `buffer`."""
 
     name: str
     dtype: str
