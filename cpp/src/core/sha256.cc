@@ -5,6 +5,9 @@
 #if defined(__x86_64__)
 #include <cpuid.h>
 #include <immintrin.h>
+#elif defined(__aarch64__)
+#include <arm_neon.h>
+#include <sys/auxv.h>
 #endif
 
 namespace sanderling {
@@ -31,16 +34,22 @@ void compress_portable(uint32_t state[8], const uint8_t* blocks, uint64_t count)
       const uint32_t s1 = rotate(w[i - 2], 17) ^ rotate(w[i - 2], 19) ^ (w[i - 2] >> 10);
       w[i] = w[i - 16] + s0 + w[i - 7] + s1;
     }
+    // The eight working variables stay where they are; their roles move on by one each round.
     uint32_t v[8];
     std::copy(state, state + 8, v);
-    for (int i = 0; i < 64; ++i) {
-      const uint32_t s1 = rotate(v[4], 6) ^ rotate(v[4], 11) ^ rotate(v[4], 25);
-      const uint32_t t1 = v[7] + s1 + ((v[4] & v[5]) ^ (~v[4] & v[6])) + kRounds[i] + w[i];
-      const uint32_t s0 = rotate(v[0], 2) ^ rotate(v[0], 13) ^ rotate(v[0], 22);
-      const uint32_t t2 = s0 + ((v[0] & v[1]) ^ (v[0] & v[2]) ^ (v[1] & v[2]));
-      std::copy_backward(v, v + 7, v + 8);
-      v[4] += t1;
-      v[0] = t1 + t2;
+    for (int i = 0; i < 64; i += 8) {
+#pragma GCC unroll 8
+      for (int j = 0; j < 8; ++j) {
+        const auto role = [&](int k) -> uint32_t& { return v[(k - j) & 7]; };
+        const uint32_t e = role(4), a = role(0);
+        const uint32_t s1 = rotate(e, 6) ^ rotate(e, 11) ^ rotate(e, 25);
+        const uint32_t t1 =
+            role(7) + s1 + ((e & role(5)) ^ (~e & role(6))) + kRounds[i + j] + w[i + j];
+        const uint32_t s0 = rotate(a, 2) ^ rotate(a, 13) ^ rotate(a, 22);
+        const uint32_t t2 = s0 + ((a & role(1)) ^ (a & role(2)) ^ (role(1) & role(2)));
+        role(3) += t1;
+        role(7) = t1 + t2;
+      }
     }
     for (int i = 0; i < 8; ++i) state[i] += v[i];
   }
@@ -95,19 +104,42 @@ __attribute__((target("sha,sse4.1,ssse3"))) void compress_hardware(uint32_t stat
   _mm_storeu_si128(reinterpret_cast<__m128i*>(state + 4), _mm_alignr_epi8(cdgh, abef, 8));
 }
 
+#elif defined(__aarch64__)
+
+bool has_sha_instructions() { return (getauxval(AT_HWCAP) & HWCAP_SHA2) != 0; }
+
+__attribute__((target("+crypto"))) void compress_hardware(uint32_t state[8], const uint8_t* blocks,
+                                                          uint64_t count) {
+  uint32x4_t abcd = vld1q_u32(state);
+  uint32x4_t efgh = vld1q_u32(state + 4);
+  for (; count > 0; --count, blocks += 64) {
+    const uint32x4_t abcd_before = abcd;
+    const uint32x4_t efgh_before = efgh;
+    uint32x4_t w[4];
+    for (int i = 0; i < 16; ++i) {
+      uint32x4_t& current = w[i % 4];
+      current = i < 4 ? vreinterpretq_u32_u8(vrev32q_u8(vld1q_u8(blocks + 16 * i)))
+                      : vsha256su1q_u32(vsha256su0q_u32(current, w[(i + 1) % 4]), w[(i + 2) % 4],
+                                        w[(i + 3) % 4]);
+      const uint32x4_t rounds = vaddq_u32(current, vld1q_u32(kRounds + 4 * i));
+      const uint32x4_t before = abcd;
+      abcd = vsha256hq_u32(abcd, efgh, rounds);
+      efgh = vsha256h2q_u32(efgh, before, rounds);
+    }
+    abcd = vaddq_u32(abcd, abcd_before);
+    efgh = vaddq_u32(efgh, efgh_before);
+  }
+  vst1q_u32(state, abcd);
+  vst1q_u32(state + 4, efgh);
+}
+
 #endif
 
 }  // namespace
 
 Sha256::Compress Sha256::portable() { return compress_portable; }
 
-Sha256::Compress Sha256::hardware() {
-#if defined(__x86_64__)
-  return has_sha_instructions() ? compress_hardware : nullptr;
-#else
-  return nullptr;
-#endif
-}
+Sha256::Compress Sha256::hardware() { return has_sha_instructions() ? compress_hardware : nullptr; }
 
 Sha256::Compress Sha256::fastest() {
   const Compress hardware = Sha256::hardware();
