@@ -2,7 +2,7 @@
 
 #include <fcntl.h>
 #include <poll.h>
-#include <sys/stat.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -78,37 +78,49 @@ class Reader {
   std::string buffer_;
 };
 
-// Files that `put` received; they vanish with the server.
+// Packages that `put` received, in files without a name: they vanish with the server, however it
+// ends.
 class Store {
  public:
+  Store() = default;
+  Store(const Store&) = delete;
+  Store& operator=(const Store&) = delete;
   ~Store() {
-    for (const auto& [name, path] : files_) unlink(path.c_str());
-    if (!folder_.empty()) rmdir(folder_.c_str());
+    for (const auto& [name, fd] : files_) close(fd);
   }
 
-  const std::string* find(const std::string& name) const {
+  // A path that opens the file; empty if there is none of that name.
+  std::string find(const std::string& name) const {
     const auto found = files_.find(name);
-    return found == files_.end() ? nullptr : &found->second;
+    return found == files_.end() ? "" : "/proc/self/fd/" + std::to_string(found->second);
   }
 
-  // A new file that replaces one of the same name.
-  std::string path_for(const std::string& name) {
-    if (folder_.empty()) {
-      const char* base = getenv("TMPDIR");
-      std::string folder = std::string(base != nullptr && *base != '\0' ? base : "/tmp") +
-                           "/sanderling-serve-XXXXXX";
-      if (mkdtemp(folder.data()) == nullptr)
-        throw Failure(folder + ": cannot be created: " + std::strerror(errno));
-      folder_ = folder;
+  // A new empty file that replaces one of the same name.
+  int create(const std::string& name) {
+    if (name.find('/') != std::string::npos || name.size() > 255) {
+      throw Failure("a name has up to 255 bytes and no '/'");
     }
-    if (const std::string* old = find(name)) unlink(old->c_str());
-    return files_[name] = folder_ + "/" + std::to_string(++count_);
+    remove(name);
+    if (files_.size() >= kMaxFiles) throw Failure("no more than 64 packages can be stored");
+    int fd = memfd_create("sanderling-package", MFD_CLOEXEC);
+    const char* folder = getenv("TMPDIR");
+    if (fd < 0)
+      fd = ::open(folder != nullptr ? folder : "/tmp", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+    if (fd < 0) throw Failure(std::string("no file for the package: ") + std::strerror(errno));
+    files_[name] = fd;
+    return fd;
+  }
+
+  void remove(const std::string& name) {
+    const auto found = files_.find(name);
+    if (found == files_.end()) return;
+    close(found->second);
+    files_.erase(found);
   }
 
  private:
-  std::string folder_;
-  std::map<std::string, std::string> files_;
-  int count_ = 0;
+  static constexpr size_t kMaxFiles = 64;
+  std::map<std::string, int> files_;
 };
 
 uint64_t parse_count(const std::string& text, uint64_t most, const char* what) {
@@ -202,11 +214,7 @@ class Server {
     int fd = -1;
     std::string problem;
     try {
-      if (name.find('/') != std::string::npos || name.size() > 255)
-        throw Failure("a name has up to 255 bytes and no '/'");
-      const std::string path = store_.path_for(name);
-      fd = ::open(path.c_str(), O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0600);
-      if (fd < 0) throw Failure(path + ": " + std::strerror(errno));
+      fd = store_.create(name);
     } catch (const Failure& failure) {
       problem = failure.what();
     }
@@ -215,21 +223,21 @@ class Server {
         const ssize_t written = write(fd, data, left);
         if (written <= 0) {
           problem = std::string("the package cannot be stored: ") + std::strerror(errno);
-          break;
+          store_.remove(name);
+        } else {
+          data += written;
+          left -= size_t(written);
         }
-        data += written;
-        left -= size_t(written);
       }
     });
-    if (fd >= 0) close(fd);
     if (!problem.empty()) throw Failure(problem);
     reply("ok");
   }
 
   void load_package(const std::string& path, const char* variant) {
-    const std::string* stored = store_.find(path);
+    const std::string stored = store_.find(path);
     loaded_.reset();
-    loaded_ = load(stored != nullptr ? *stored : path, variant, pool_.get());
+    loaded_ = load(stored.empty() ? path : stored, variant, pool_.get());
     const sd_model* model = loaded_->model.get();
     reply(std::string("ok ") + sd_model_variant(model) + " " +
           std::to_string(sd_model_call_count(model)) + " " +

@@ -9,9 +9,8 @@
 
 namespace sanderling {
 
-// A shared object for `arch` whose segments lie inside the file, which needs no library, runs no
-// code when it is loaded and has no thread-local storage. Says nothing about what the kernels do
-// when they are called.
+// A shared object for `arch` whose segments lie inside the file, which needs no library and has no
+// constructors, destructors or thread-local storage. Says nothing about what its code does.
 Status check_elf(Bytes code, Arch arch);
 
 }  // namespace sanderling
