@@ -28,6 +28,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from sanderling.cli.errors import explain
+
 Arrays = dict[str, npt.NDArray[Any]]
 Run = Callable[[Arrays], list[npt.NDArray[Any]]]
 
@@ -144,7 +146,7 @@ def main() -> None:
         try:
             answer = actions[request["do"]](request)
         except Exception as error:
-            answer = {"error": f"{type(error).__name__}: {error}"}
+            answer = {"error": explain(error) or f"{type(error).__name__}: {error}"}
         print(json.dumps(answer), file=answers, flush=True)
 
 

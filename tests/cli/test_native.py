@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-CALL = [sys.executable, "-c", "from sanderling.cli.native import main; main()"]
+CALL = [sys.executable, "-c", "import sys; from sanderling.cli.native import main; sys.exit(main())"]
 
 
 def test_arguments_output_and_exit_code_pass_through(red_package: Path) -> None:
