@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.results import RESULTS, read
+from benchmarks.results import RESULTS, machine_text, read
 from sanderling.compiler.files import replacing
 
 README = Path(__file__).parent.parent / "README.md"
@@ -44,7 +44,12 @@ def updated(text: str, content: str) -> str:
 
 def figures(folder: Path) -> str:
     """Markdown for those results that are there."""
-    sections = {"latency": _latency, "footprint": _footprint, "compile_time": _compile_time}
+    sections = {
+        "latency": _latency,
+        "footprint": _footprint,
+        "compile_time": _compile_time,
+        "birds-accuracy": _accuracy,
+    }
     parts = [
         write(read(folder / f"{name}.json"))
         for name, write in sections.items()
@@ -54,7 +59,6 @@ def figures(folder: Path) -> str:
 
 
 def _latency(document: dict[str, Any]) -> str:
-    machine = document["machine"]
     rows = [
         [
             row["model"],
@@ -68,7 +72,7 @@ def _latency(document: dict[str, Any]) -> str:
         for row in document["rows"]
     ]
     header = ["model", "target", "threads", "Sanderling, ms", "ONNX Runtime, ms", "ratio", "largest error"]
-    where = f"{machine['cpu']}, {machine['cpus']} CPUs, {machine['system']}, {document['date']}"
+    where = f"{machine_text(document)}, {document['date']}"
     return (
         "Median latency of one call from Python, in turns with ONNX Runtime "
         f"{document['versions']['onnxruntime']} on one machine ({where}). The error is relative to the "
@@ -105,6 +109,16 @@ def _compile_time(document: dict[str, Any]) -> str:
         for row in document["rows"]
     ]
     return _table(["compilation, comparison with ONNX Runtime included", ""], rows)
+
+
+def _accuracy(document: dict[str, Any]) -> str:
+    overall = {row["metric"]: row["value"] for row in document["rows"] if "class" not in row}
+    scenes = document["scenes"]["rendered"]
+    rows = [
+        [f"{metric}, {scenes} rendered scenes of unseen seeds", f"{value:.2f}"]
+        for metric, value in overall.items()
+    ]
+    return _table(["accuracy of the bird detector", ""], rows)
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -12,7 +12,7 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.results import RESULTS, read
+from benchmarks.results import RESULTS, machine_text, read
 from sanderling.compiler.files import replacing
 
 if TYPE_CHECKING:
@@ -28,11 +28,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     folder: Path = parser.parse_args(arguments).folder
     for path in sorted(folder.glob("*.json")):
         document = read(path)
-        draw = DRAWINGS.get(document["benchmark"])
+        draw = DRAWINGS.get(path.stem)
         if draw is not None:
             _picture(document, draw, path.with_suffix(".png"))
         with replacing(path.with_suffix(".html")) as file:
-            file.write(page(document, picture=path.with_suffix(".png").name if draw else None).encode())
+            file.write(
+                page(path.stem, document, picture=path.with_suffix(".png").name if draw else None).encode()
+            )
         print(path.with_suffix(".html"))
     return 0
 
@@ -48,8 +50,7 @@ def _picture(document: Document, draw: Callable[[Document, Axes], None], path: P
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
     draw(document, axes)
-    machine = document["machine"]
-    figure.supxlabel(f"{machine['cpu']}, {machine['system']}, {document['date']}", fontsize=8, color="#666")
+    figure.supxlabel(f"{machine_text(document)}, {document['date']}", fontsize=8, color="#666")
     with replacing(path) as file:
         figure.savefig(file, format="png", dpi=150, metadata={"Software": None})
     plt.close(figure)
@@ -116,7 +117,7 @@ th, td {{ border-bottom: 1px solid #d9e0e3; padding: 0.3rem 0.7rem; text-align: 
 th:first-child, td:first-child {{ text-align: left; }}
 </style></head><body>
 <h1>{title}</h1>
-<p>{date}, {cpu}, {system}. Made by <code>{command}</code>.</p>
+<p>{date}, {machine}. Made by <code>{command}</code>.</p>
 {picture}
 {table}
 <p>{versions}</p>
@@ -124,16 +125,15 @@ th:first-child, td:first-child {{ text-align: left; }}
 """
 
 
-def page(document: Document, picture: str | None) -> str:
+def page(name: str, document: Document, picture: str | None) -> str:
     """One HTML page: picture and all rows."""
-    machine = document["machine"]
+    title = escape(name.replace("_", " ").replace("-", " "))
     return _PAGE.format(
-        title=escape(document["benchmark"].replace("_", " ")),
+        title=title,
         date=escape(document["date"]),
-        cpu=escape(machine["cpu"]),
-        system=escape(machine["system"]),
+        machine=escape(machine_text(document)),
         command=escape(document["command"]),
-        picture=f'<img src="{escape(picture)}" alt="{escape(document["benchmark"])}">' if picture else "",
+        picture=f'<img src="{escape(picture)}" alt="{title}">' if picture else "",
         table=_table(document["rows"]),
         versions=escape(", ".join(f"{name} {version}" for name, version in document["versions"].items())),
     )

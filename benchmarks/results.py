@@ -40,6 +40,16 @@ def write(
     return path
 
 
+def machine_text(document: dict[str, Any]) -> str:
+    """The machine in words. `sanderling.models`, which knows nothing of this module, writes words already."""
+    machine = document["machine"]
+    return (
+        machine
+        if isinstance(machine, str)
+        else f"{machine['cpu']}, {machine['cpus']} CPUs, {machine['system']}"
+    )
+
+
 def read(path: Path) -> dict[str, Any]:
     """A document that `write` wrote."""
     document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))

@@ -30,6 +30,9 @@ from ..tile import Tile
 from ..workload import Conv2d, ceil_div
 
 
+Order = Literal["row", "channel"]
+
+
 @dataclass(frozen=True, slots=True)
 class Config:
     """`first`: which task index is the slow one, "row" (input rows stay in cache) or "channel" (weights
@@ -38,7 +41,7 @@ class Config:
 
     pixels: int
     blocks: int
-    first: Literal["row", "channel"]
+    first: Order
 
     def __str__(self) -> str:
         return f"{self.pixels}x{self.blocks}.{self.first}"
@@ -52,7 +55,8 @@ def candidates(work: Conv2d, target: Target) -> list[Config]:
         blocks_in_group * target.lanes * 4 * work.in_channels * work.window.kernel[0] * work.window.kernel[1]
     )
     # Weights that fill the second-level cache are better read once, with the rows as the inner loop.
-    first, second = ("channel", "row") if weights > target.l2_bytes // 2 else ("row", "channel")
+    first: Order = "channel" if weights > target.l2_bytes // 2 else "row"
+    second: Order = "row" if first == "channel" else "channel"
     tiles = {
         (min(pixels, width), min(blocks, blocks_in_group)): None
         for pixels, blocks in _tiles(target)
