@@ -29,7 +29,6 @@ from ..segments import Segment, segments, tap_rows
 from ..tile import Tile
 from ..workload import Conv2d, ceil_div
 
-
 Order = Literal["row", "channel"]
 
 
