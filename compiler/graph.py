@@ -1,7 +1,8 @@
 """The compiler's graph: small, typed, immutable. Passes are functions Graph → Graph.
 
-Node operators are ONNX's own; one of another domain is called ``domain::Operator``. After `passes.canonicalize`
-they are in canonical form, which is what grouping and templates match on (see `docs/compiler.md`).
+Node operators are ONNX's own; one of another domain is called ``domain::Operator``. After
+`passes.canonicalize` they are in canonical form, which is what grouping and templates match on (see
+`docs/compiler.md`).
 """
 
 from __future__ import annotations
