@@ -19,7 +19,7 @@ from tvm.relax.frontend.onnx import from_onnx
 from ..errors import UnsupportedError
 from ..exporter import to_onnx
 from ..graph import Graph, Node
-from .rewrite import rewritten, with_function_body
+from .rewrite import refusal, rewritten, with_function_body
 from .special import SPECIAL
 from .stage import AnyStage, Axis, Combine, Expr, RawStage, Stage, Tensor, count, substitute
 
@@ -96,9 +96,12 @@ class _Importer:
         outputs = {}
         for name, tensor in zip(self.alone.outputs, results, strict=True):
             outputs[name] = self.output(name, tensor)
-        return Computation(tuple(self.stages), inputs, outputs, tuple(self.constants))
+        stages = tuple(stage for stage in self.stages if any(out.size for out in stage.outs))
+        return Computation(stages, inputs, outputs, tuple(self.constants))
 
     def relax_module(self) -> Any:
+        if (reason := refusal(self.node)) is not None:
+            raise self.unsupported(reason)
         model = to_onnx(rewritten(self.alone))
         try:
             return _legalised(model)
@@ -106,7 +109,7 @@ class _Importer:
             try:
                 return _legalised(with_function_body(model))
             except Exception:
-                raise self.unsupported(f"TVM cannot import it: {_last_line(error)}") from error
+                raise self.unsupported(_import_failure(error)) from error
 
     def value(self, expr: Any, module: Any) -> Any:
         if isinstance(expr, tvm.ir.Var):
@@ -175,7 +178,13 @@ def _legalised(model: Any) -> Any:
         return relax.transform.LegalizeOps()(module)
 
 
-def _last_line(error: Exception) -> str:
+def _import_failure(error: Exception) -> str:
+    if "not supported for frontend ONNX" in str(error):
+        return "there is no kernel for this operator"
+    return f"TVM cannot import it: {last_line(error)}"
+
+
+def last_line(error: Exception) -> str:
     """What TVM's error says, without its stack."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[-1] if lines else repr(error)
@@ -285,7 +294,22 @@ def _simple(
     first, second = store.value.a, store.value.b
     if not (isinstance(first, TensorLoad) and first.source.same_as(store.buffer)):
         return None
-    return Stage(out, axes, translated(second), reduce, Combine(function, _neutral(store.value, init.value)))
+    neutral = _neutral(store.value, init.value)
+    if out.dtype != "float16":
+        return Stage(out, axes, translated(second), reduce, Combine(function, neutral))
+    # Sums of halves need more than eleven bits on the way.
+    partial = tirx.Var("partial", "float32")
+    combine = Combine(function, tirx.const(float(neutral.value), "float32"))
+    return Stage(
+        out, axes, _single(translated(second)), reduce, combine, partial, tirx.Cast("float16", partial)
+    )
+
+
+def _single(value: Any) -> Any:
+    """A float16 value in float32, products before they are rounded."""
+    if isinstance(value, tirx.Mul):
+        return _single(value.a) * _single(value.b)
+    return tirx.Cast("float32", value)
 
 
 def _neutral(update: Any, value: Any) -> Any:

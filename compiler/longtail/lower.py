@@ -16,11 +16,13 @@ from ..program import Call
 from ..target import Target
 from ..vectormath import replace_math
 from .emit import Emitted, emit
-from .frontend import computation
+from .frontend import computation, last_line
 from .fuse import fuse
 from .stage import substitute
 
 _MAX_ARGS = 24  # of a call in plan.bin
+_INTEGERS = tuple(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64))
+_DTYPES = frozenset(("float32", "float64", "float16", "bool", *_INTEGERS))
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,13 @@ def lower_node(
     Raises:
         UnsupportedError: there is no kernel for the node; the reason says why.
     """
+    for value in filter(None, (*node.inputs, *node.outputs)):
+        if graph.types[value].dtype not in _DTYPES:
+            raise UnsupportedError(
+                node.name, node.op, f"no kernels for tensors of {graph.types[value].dtype} ({value!r})"
+            )
+    if all(graph.types[value].size == 0 for value in node.outputs if value):
+        return Lowered((), (), {}, {}, 0)
     computed = computation(graph, node, symbol)
     try:
         groups = fuse(computed.stages, frozenset(computed.outputs.values()))
@@ -68,8 +77,8 @@ def lower_node(
             KernelFunc(name, _to_abi(kernel, name, target))
             for name, kernel in zip(names, emitted, strict=True)
         )
-    except ValueError as error:
-        raise UnsupportedError(node.name, node.op, str(error)) from error
+    except (ValueError, tvm.error.InternalError) as error:
+        raise UnsupportedError(node.name, node.op, last_line(error)) from error
     calls = []
     for name, kernel in zip(names, emitted, strict=True):
         if len(kernel.args) > _MAX_ARGS:

@@ -15,6 +15,13 @@ from ..graph import Graph, Node, TensorType
 _MANY = 16  # inputs that one kernel takes with room to spare
 
 
+def refusal(node: Node) -> str | None:
+    """Why TVM's loops for the node would compute something else, if they would."""
+    if node.op == "RoiAlign" and node.attributes.get("mode", "avg") != "avg":
+        return "only the mode 'avg' has a kernel"
+    return None
+
+
 def rewritten(graph: Graph) -> Graph:
     """The graph of one node, in other words if it needs any."""
     (node,) = graph.nodes
@@ -33,9 +40,10 @@ def _with_nodes(graph: Graph, nodes: Iterable[Node], types: dict[str, TensorType
 
 
 def _concat(graph: Graph, node: Node) -> Graph:
-    """Many inputs in parts: a call has only so many arguments."""
+    """Without empty inputs, and many in parts: a call has only so many arguments."""
+    node = node.with_(inputs=tuple(value for value in node.inputs if graph.types[value].size))
     if len(node.inputs) <= _MANY:
-        return graph
+        return _with_nodes(graph, [node], {})
     axis = node.attributes["axis"]
     assert isinstance(axis, int)
     whole = graph.types[node.outputs[0]]
@@ -52,21 +60,30 @@ def _concat(graph: Graph, node: Node) -> Graph:
 
 
 def _pow(graph: Graph, node: Node) -> Graph:
-    """Powers of integers through float64, where they are exact as far as they fit."""
-    if graph.types[node.inputs[0]].dtype.startswith("float"):
+    """Both operands of one type; powers of integers through float64, where they are exact while they fit."""
+    base, exponent = (graph.types[value].dtype for value in node.inputs)
+    if base == exponent and base.startswith("float"):
         return graph
+    if base.startswith("float"):
+        same = f"{node.outputs[0]}.exponent"
+        nodes = [_cast(node.inputs[1], same, base), node.with_(inputs=(node.inputs[0], same))]
+        return _with_nodes(graph, nodes, {same: TensorType(base, graph.types[node.inputs[1]].shape)})
     out = graph.types[node.outputs[0]]
     wide = {value: f"{value}.float64" for value in node.inputs}
-    power, whole = f"{node.outputs[0]}.float64", f"{node.outputs[0]}.whole"
+    power, whole, slack = (f"{node.outputs[0]}.{part}" for part in ("float64", "whole", "slack"))
     nodes = [_cast(value, name, "float64") for value, name in wide.items()]
     nodes.append(node.with_(inputs=tuple(wide[value] for value in node.inputs), outputs=(power,)))
-    if graph.types[node.inputs[1]].dtype.startswith("float"):
-        whole = power
+    if exponent.startswith("float"):
+        # The result is cut off: what is whole must not come out a little smaller.
+        nodes.append(Node(whole, "Mul", (power, slack), (whole,)))
     else:
         nodes.append(Node(whole, "Round", (power,), (whole,)))
     nodes.append(_cast(whole, node.outputs[0], out.dtype))
     types = {name: TensorType("float64", graph.types[value].shape) for value, name in wide.items()}
-    return _with_nodes(graph, nodes, types | dict.fromkeys((power, whole), TensorType("float64", out.shape)))
+    types |= dict.fromkeys((power, whole), TensorType("float64", out.shape))
+    types[slack] = TensorType("float64", ())
+    constants = {**graph.constants, slack: np.array(1 + 1e-12)}
+    return _with_nodes(graph, nodes, types).with_(constants=MappingProxyType(constants))
 
 
 def _cast(value: str, out: str, dtype: str) -> Node:
@@ -98,8 +115,24 @@ def _lp_normalization(graph: Graph, node: Node) -> Graph:
     )
 
 
+def _is_infinite(graph: Graph, node: Node) -> Graph:
+    """TVM's importer overlooks that only one sign may be asked for."""
+    signs = [
+        sign for sign, key in ((1, "detect_positive"), (-1, "detect_negative")) if node.attributes.get(key, 1)
+    ]
+    if len(signs) != 1:
+        return graph
+    infinity = f"{node.outputs[0]}.infinity"
+    value = np.array(signs[0] * np.inf, graph.types[node.inputs[0]].dtype)
+    equal = node.with_(op="Equal", inputs=(node.inputs[0], infinity), attributes={})
+    types = {infinity: TensorType(str(value.dtype), ())}
+    constants = MappingProxyType({**graph.constants, infinity: value})
+    return _with_nodes(graph, [equal], types).with_(constants=constants)
+
+
 _REWRITES: dict[str, Callable[[Graph, Node], Graph]] = {
     "Concat": _concat,
+    "IsInf": _is_infinite,
     "LpNormalization": _lp_normalization,
     "Pow": _pow,
 }

@@ -8,7 +8,7 @@ import tvm
 import tvm_ffi
 from tvm import tirx
 
-from .basis import FORMATS, Expr, cast, element_type, lanes_of
+from .basis import Expr, cast, element_type, lanes_of
 from .elementary import (
     ceil,
     erf,
@@ -31,7 +31,7 @@ from .elementary import (
 from .powers import fmod, power
 from .trigonometric import acos, acosh, asin, asinh, atan, atanh, cos, cosh, sin, sinh, tan
 
-_FUNCTIONS: dict[str, Callable[..., Expr]] = {
+FUNCTIONS: dict[str, Callable[..., Expr]] = {
     "exp": exp,
     "exp2": exp2,
     "exp10": exp10,
@@ -79,17 +79,21 @@ def _replace_call(call: Expr) -> Expr:
     name = operator_name(call)
     if name in _WITHOUT_FORM:
         raise ValueError(f"{name} has no polynomial")
-    function = _FUNCTIONS.get(name)
+    function = FUNCTIONS.get(name)
     if function is None:
         return call
-    dtype = element_type(call)
-    if dtype == "float16":
-        return cast(dtype, function(*(cast("float32", x) for x in call.args)))
-    return function(*call.args)
+    return _in_single(function, *call.args)
 
 
 def _replace_mod(mod: Expr) -> Expr:
-    return fmod(mod.a, mod.b) if element_type(mod) in FORMATS else mod
+    return _in_single(fmod, mod.a, mod.b) if element_type(mod).startswith("float") else mod
+
+
+def _in_single(function: Callable[..., Expr], *operands: Expr) -> Expr:
+    """float16 goes through float32."""
+    if element_type(operands[0]) == "float16":
+        return cast("float16", function(*(cast("float32", x) for x in operands)))
+    return function(*operands)
 
 
 def _flattened(expr: Expr) -> tuple[list[tuple[Expr, Expr]], Expr]:
@@ -157,5 +161,9 @@ def replace_math(code: Expr) -> Expr:
     """
     if isinstance(code, tirx.PrimFunc):
         return code.with_body(replace_math(code.body))
-    callbacks = [(tvm.ir.Call, _replace_call), (tirx.Mod, _replace_mod), (tirx.BufferStore, _replace_store)]
+    callbacks = [
+        (tvm.ir.Call, _replace_call),
+        (tirx.Mod, _replace_mod),
+        (tirx.BufferStore, _replace_store),
+    ]
     return tvm_ffi.structural_map(code, callbacks, order="post")
