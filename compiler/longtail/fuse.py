@@ -52,10 +52,6 @@ def _is_math(call: Expr) -> bool:
     return any(is_operator(call, name) for name in _MATH)
 
 
-def _is_conditional(call: Expr) -> bool:
-    return is_operator(call, "if_then_else")
-
-
 def _nodes(expr: Expr) -> int:
     return count(expr, (tvm.ir.Expr,))
 

@@ -13,12 +13,14 @@ from sanderling.compiler.target import find_target
 from tests.compiler.longtail.machine import TARGETS, run_graph
 from tests.compiler.test_conformance import agrees, cases, feeds, graph_of
 
+SLOW = (pytest.mark.slow, pytest.mark.timeout(1800))
+
 # What TVM computes otherwise: floating-point remainders of infinities, and without `fmod` ONNX has none.
 OTHERWISE = ("test_mod_float_edge_cases_fmod_0",)
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize(("every", "at_least"), [(150, 5), pytest.param(1, 850, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(("every", "at_least"), [(150, 5), pytest.param(1, 850, marks=SLOW)])
 def test_operators_compute_what_onnx_expects(every: int, at_least: int, tmp_path: Path) -> None:
     outcomes: Counter[str] = Counter()
     wrong = []
