@@ -1,4 +1,4 @@
-"""The project stands alone: no path of somebody's machine, no address of a package index, nothing large."""
+"""The project stands alone: no path of somebody's machine, no package index of its own, nothing large."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ LARGEST_BYTES = 6_000_000  # the detector's weights; everything else is far smal
 # Written so that this file passes its own test.
 FORBIDDEN = {
     "a path of one machine": re.compile(r"(?<![\w.>~-])/(?:home|root|work|Users)/[A-Za-z.]"),
-    "a package index": re.compile(r"pypi\.[o]rg|python[h]osted|deb\.[d]ebian|npmjs\.[o]rg"),
+    "a package index": re.compile(r"--(?:extra-)?index-[u]rl[ =]+[\"']?http|://[\w.-]+/[s]imple\b"),
 }
 
 
@@ -42,9 +42,16 @@ def test_no_file_is_large() -> None:
     assert [path.name for path in tracked() if path.stat().st_size > LARGEST_BYTES] == []
 
 
-@pytest.mark.parametrize("line", ["x = '/home/" + "ann/model.onnx'", "see /work/" + "main"])
+@pytest.mark.parametrize("line", ["x = '/home/" + "ann/model.onnx'", "see /Users/" + "ann/notes"])
 def test_machine_paths_are_recognised(line: str) -> None:
     assert FORBIDDEN["a path of one machine"].search(line)
+
+
+@pytest.mark.parametrize(
+    "line", ["--index-" + "url https://mirror.example/x", "https://mirror.example/" + "simple/onnx"]
+)
+def test_package_indices_are_recognised(line: str) -> None:
+    assert FORBIDDEN["a package index"].search(line)
 
 
 @pytest.mark.parametrize(
