@@ -79,7 +79,8 @@ class Model:
         `feeds`: arrays by input name, or one array for a model with one input. numpy arrays and CPU tensors
         that speak DLPack are read in place at any alignment; only non-contiguous ones are copied. NaN passes
         through.
-        `out`: C-contiguous arrays that the returned outputs are written into, in the same order.
+        `out`: C-contiguous arrays (or DLPack tensors) that the returned outputs are written into, in the same
+        order; what is returned shares their memory.
         Raises InputError for a wrong name, rank, shape or dtype, SanderlingError if the model is closed.
         """
         arrays = self._arrays(feeds)

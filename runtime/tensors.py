@@ -44,9 +44,12 @@ def as_input(value: object, spec: TensorSpec) -> Array:
 
 
 def as_output(value: object, spec: TensorSpec) -> Array:
-    """`value` if results can be written straight into it; raises InputError otherwise."""
+    """`value`, or a view of a DLPack tensor, if results can be written straight into it.
+
+    Raises InputError otherwise.
+    """
     if not isinstance(value, np.ndarray):
-        raise InputError(f"output {spec.name!r}: results go into a numpy array, not {_type_name(value)}")
+        value = _from_dlpack(value, f"output {spec.name!r}")
     if value.dtype != spec.dtype or value.shape != spec.shape:
         _check(value, spec, "output")
     if not value.flags.c_contiguous:
