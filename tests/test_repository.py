@@ -38,6 +38,13 @@ def test_no_file_names(what: str) -> None:
     assert found == []
 
 
+def test_the_compiler_knows_no_model_by_name() -> None:
+    known = re.compile(r"mobilenet|resnet|squeezenet|efficientnet|yolov|imagenet|birds", re.IGNORECASE)
+    files = [path for path in tracked() if path.relative_to(ROOT).parts[0] == "compiler"]
+    assert files
+    assert [path.name for path in files if known.search(path.read_text(encoding="utf-8"))] == []
+
+
 def test_no_file_is_large() -> None:
     assert [path.name for path in tracked() if path.stat().st_size > LARGEST_BYTES] == []
 

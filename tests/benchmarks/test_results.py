@@ -101,6 +101,27 @@ def test_committed_results_are_complete(path: Path) -> None:
     assert {"command", "date", "machine", "versions"} <= set(document)
 
 
+def test_committed_results_reach_the_goals() -> None:
+    latency, footprint, compile_time = (
+        results.read(results.RESULTS / f"{name}.json")["rows"]
+        for name in ("latency", "footprint", "compile_time")
+    )
+    assert {row["model"] for row in latency} == {"birds", "mobilenet_v2", "resnet18", "squeezenet1_1"}
+    assert all(row["error"] <= 1e-4 for row in latency)
+    assert all(row["ratio"] <= 1.3 for row in latency if row["target"] == "x86-64-v4" and row["threads"] == 1)
+    sizes = {row["what"]: row for row in footprint}
+    library, core = (sizes[name]["stripped_bytes"] for name in ("libsanderling.so", "_core"))
+    assert library <= 400_000
+    assert library + core <= 700_000
+    assert "libsanderling.so" in sizes["_core"]["needs"]
+    (start,) = (row for row in footprint if "starts" in row)
+    assert start["process_to_first_result_ms"] <= start["median_run_ms"] + 15
+    assert start["peak_memory_bytes"] <= 34_000_000
+    seconds = [row["seconds"] for row in compile_time if row["model"] == "mobilenet_v2"]
+    assert seconds[0] <= 120
+    assert max(seconds[1:]) <= 15
+
+
 @pytest.mark.slow
 def test_benchmarks_run_from_end_to_end(tmp_path: Path) -> None:
     from benchmarks import footprint, latency
