@@ -10,8 +10,8 @@ PYTHON := $(VENV)/bin/python
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 STAMPS := build/stamps
-NATIVE := CMakeLists.txt pyproject.toml $(shell find cpp -type f \( -name '*.h' -o -name '*.cc' -o -name '*.txt' -o -name '*.map' \))
-CPP := $(shell find cpp -type f \( -name '*.h' -o -name '*.cc' \))
+NATIVE := CMakeLists.txt pyproject.toml $(shell find cpp -type f \( -name '*.h' -o -name '*.c' -o -name '*.cc' -o -name '*.txt' -o -name '*.cmake' \))
+CPP := $(shell find cpp -type f \( -name '*.h' -o -name '*.c' -o -name '*.cc' \))
 JOBS ?= 2
 FUZZ_SECONDS ?= 60
 

@@ -30,11 +30,12 @@ void slow(int32_t lo, int32_t hi, const float* in, float* out) {
 }
 
 /* The most arguments that a kernel can have: its last one becomes the sum of the others. */
-void widest(int32_t lo, int32_t hi, const float* a0, const float* a1, const float* a2, const float* a3, const float* a4,
-            const float* a5, const float* a6, const float* a7, const float* a8, const float* a9, const float* a10,
-            const float* a11, const float* a12, const float* a13, const float* a14, const float* a15, const float* a16,
-            const float* a17, const float* a18, const float* a19, const float* a20, const float* a21, const float* a22,
-            float* out) {
+void widest(int32_t lo, int32_t hi, const float* a0, const float* a1, const float* a2,
+            const float* a3, const float* a4, const float* a5, const float* a6, const float* a7,
+            const float* a8, const float* a9, const float* a10, const float* a11, const float* a12,
+            const float* a13, const float* a14, const float* a15, const float* a16,
+            const float* a17, const float* a18, const float* a19, const float* a20,
+            const float* a21, const float* a22, float* out) {
   const float* const in[] = {a0,  a1,  a2,  a3,  a4,  a5,  a6,  a7,  a8,  a9,  a10, a11,
                              a12, a13, a14, a15, a16, a17, a18, a19, a20, a21, a22};
   for (int32_t i = lo * LANES; i < hi * LANES; ++i) {
