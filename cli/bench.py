@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sanderling.cli.arguments import positive_float, positive_int, thread_counts
+from sanderling.cli.arguments import positive_float, positive_int, seed, thread_counts
 from sanderling.cli.console import Progress, print_json, size, table
 from sanderling.cli.errors import CommandError
 
@@ -48,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     limit.add_argument("--runs", type=positive_int, metavar="N", help="measure a number of runs instead")
     parser.add_argument("--variant", metavar="T", help="default: the best for this CPU")
-    parser.add_argument("--seed", type=int, default=0, help="of the random inputs")
+    parser.add_argument("--seed", type=seed, default=0, help="of the random inputs")
     parser.add_argument(
         "--json", type=Path, metavar="F", help="write the results as JSON; - for standard output"
     )

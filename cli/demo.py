@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from sanderling.cli.arguments import positive_float, positive_int
+from sanderling.cli.arguments import positive_float, positive_int, seed
 from sanderling.cli.console import Progress, print_json, size
 from sanderling.cli.errors import CommandError
 from sanderling.cli.show import Frame, Show
@@ -29,7 +29,7 @@ FIRST_SEED = 3_000_000  # training, validation and test seeds lie below
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output", type=Path, default=Path("demo"), metavar="DIR", help="default: demo")
-    parser.add_argument("--seed", type=int, default=FIRST_SEED, help="of the first place that is shown")
+    parser.add_argument("--seed", type=seed, default=FIRST_SEED, help="of the first place that is shown")
     parser.add_argument("--places", type=positive_int, default=6, help="how many places (default: 6)")
     parser.add_argument(
         "--frames", type=positive_int, default=24, help="frames in each of them (default: 24)"

@@ -82,6 +82,10 @@ def _run_pictures(model: Model, paths: Sequence[Path], args: argparse.Namespace)
             f"{args.package} takes .npy arrays; compile it with --pipeline to run it on pictures"
         )
     targets = _targets(paths, args.output)
+    sources = {path.resolve() for path in paths}
+    for target in targets:
+        if target is not None and target.resolve() in sources:
+            raise CommandError(f"{target} is one of the pictures themselves; give another --output")
     run = _detect if pipeline.task == "detect" else _classify
     return [run(model, path, target, args.threshold) for path, target in zip(paths, targets, strict=True)]
 
@@ -181,7 +185,12 @@ def _feeds(model: Model, inputs: Sequence[str]) -> dict[str, npt.NDArray[Any]]:
             raise CommandError(
                 f"the model has the inputs {', '.join(names)}: say which, as {names[0]}={text}"
             )
-        feeds[name or names[0]] = _read_array(Path(file))
+        name = name or names[0]
+        if name not in names:
+            raise CommandError(f"the model has no input {name!r}, only {', '.join(names)}")
+        if name in feeds:
+            raise CommandError(f"two arrays for the input {name!r}")
+        feeds[name] = _read_array(Path(file))
     return feeds
 
 

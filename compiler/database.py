@@ -65,6 +65,12 @@ def merge(*parts: Mapping[Key, Choice]) -> Records:
     return merged
 
 
+def require_database(path: Path) -> None:
+    """Raise CompileError if the file holds something, but not one record: saving would push it aside."""
+    if path.is_file() and (lines := path.read_bytes().splitlines()) and not any(map(_parse, lines)):
+        raise CompileError(f"{path} is not a tuning database; give another file")
+
+
 def default_paths() -> tuple[Path, ...]:
     """The files shipped with the project, then the user's own in `$XDG_CACHE_HOME` (else `~/.cache`)."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")

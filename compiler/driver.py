@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from sanderling.runtime.plan import Pipeline
 
 from .acceptance import Truth, accept, check_budget
-from .database import Database, default_paths
+from .database import Database, default_paths, require_database
 from .errors import NotNativeError, UnsupportedError
 from .graph import Graph, TensorType
 from .lineage import describe_source, machine_name
@@ -103,6 +103,8 @@ def compile(  # noqa: A001 - the name that everybody expects
         name=name, version=version, budget_ms=budget_ms, max_error=max_error, verify=verify,
     )  # fmt: skip
     stages = Stages(progress or (lambda *_: None))
+    if database is not None:
+        require_database(Path(database))
     source = _read(request, model, inputs or {}, stages)
     tuned = Database.open(*default_paths()[:-1], Path(database)) if database is not None else Database.open()
     context = _Context(request, generate, tuned, stages)

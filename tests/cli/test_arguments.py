@@ -20,6 +20,12 @@ def test_thread_counts_refuse(text: str) -> None:
         arguments.thread_counts(text)
 
 
+@pytest.mark.parametrize("text", ["-1", "1.5", "", "one", "9999999999"])
+def test_seed_refuses(text: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError, match="at least 0"):
+        arguments.seed(text)
+
+
 @pytest.mark.parametrize("text", ["0", "-1", "nan", "inf", "", "fast"])
 def test_positive_float_refuses(text: str) -> None:
     with pytest.raises(argparse.ArgumentTypeError, match="above 0"):
@@ -36,3 +42,4 @@ def test_numbers_are_taken() -> None:
     assert arguments.positive_float("2.5") == 2.5
     assert arguments.probability("0") == 0.0
     assert arguments.positive_int("12") == 12
+    assert arguments.seed("0") == 0

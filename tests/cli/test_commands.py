@@ -69,6 +69,18 @@ def test_compile_refuses_labels(sanderling: Command, tiny_onnx: Path, tmp_path: 
     assert not (tmp_path / "out.sand").exists()
 
 
+def test_compile_leaves_a_file_that_is_no_database_alone(
+    sanderling: Command, tiny_onnx: Path, tmp_path: Path
+) -> None:
+    picture = tmp_path / "beach.jpg"
+    picture.write_bytes(b"\xff\xd8no\ndatabase")
+    outcome = sanderling("compile", tiny_onnx, "-o", tmp_path / "out.sand", "--database", picture)
+    assert outcome.code == 1
+    assert "beach.jpg is not a tuning database" in outcome.err
+    assert list(tmp_path.iterdir()) == [picture]
+    assert picture.read_bytes() == b"\xff\xd8no\ndatabase"
+
+
 def test_interrupted_compile_leaves_nothing(tiny_onnx: Path, tmp_path: Path) -> None:
     process = subprocess.Popen(
         [
@@ -212,7 +224,10 @@ BAD_RUNS: dict[str, tuple[tuple[str, ...], str]] = {
     "pickle": (("--input", "pickle.npy"), "plain numbers"),
     "wrong shape": (("--input", "wrong.npy"), "expected shape (1, 3, 32, 32)"),
     "wrong dtype": (("--input", "double.npy"), "expected float32, got float64"),
-    "unknown input": (("--input", "picture=x.npy"), "input 'image' is missing"),
+    "unknown input": (("--input", "picture=x.npy"), "no input 'picture'"),
+    "input given twice": (("--input", "x.npy", "x.npy"), "two arrays for the input 'image'"),
+    "onto the picture": (("--input", "in.png", "--output", "in.png"), "one of the pictures themselves"),
+    "into the pictures' folder": (("--input", "in.png", "--output", "."), "one of the pictures themselves"),
     "two outputs, one file": (("--input", "x.npy", "--output", "y.npy"), "give a folder"),
 }
 
