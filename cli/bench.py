@@ -52,6 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--json", type=Path, metavar="F", help="write the results as JSON; - for standard output"
     )
+    parser.add_argument("--html", type=Path, metavar="F", help="write a page with charts")
 
 
 def _peers(text: str) -> tuple[str, ...]:
@@ -79,6 +80,10 @@ def execute(args: argparse.Namespace) -> int:
             for result in _measure(package, args, threads, limits, progress)
         ]
         document = _document(args, package, results)
+    if args.html:
+        from sanderling.cli import bench_report
+
+        bench_report.write(args.html, document, results)
     if args.json and str(args.json) != "-":
         _write(args.json, document)
     if args.json and str(args.json) == "-":

@@ -255,7 +255,16 @@ def test_run_refuses(
 
 def test_bench_compares_in_turns(sanderling: Command, tiny_package: Path, tmp_path: Path) -> None:
     outcome = sanderling(
-        "bench", tiny_package, "--runs", "30", "--threads", "1,2", "--json", tmp_path / "b.json"
+        "bench",
+        tiny_package,
+        "--runs",
+        "30",
+        "--threads",
+        "1,2",
+        "--json",
+        tmp_path / "b.json",
+        "--html",
+        tmp_path / "b.html",
     )
     assert outcome.code == 0, outcome.err
     assert "native takes" in outcome.out
@@ -268,6 +277,11 @@ def test_bench_compares_in_turns(sanderling: Command, tiny_package: Path, tmp_pa
     ]
     assert document["rows"][0]["error"] <= 1e-4
     assert document["package_bytes"] == tiny_package.stat().st_size
+    page = (tmp_path / "b.html").read_text()
+    for row in document["rows"]:
+        assert f"{row['p50_ms']:.3f}" in page
+    assert page.count("<svg") == 4, "times and memory, for each number of threads"
+    assert "http" not in page.replace("http://www.w3.org/2000/svg", ""), "everything is inside"
 
 
 def test_bench_alone_and_as_json(sanderling: Command, tiny_package: Path) -> None:
