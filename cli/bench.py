@@ -47,6 +47,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"seconds for each runtime (default: {_DEFAULT_SECONDS:.0f})",
     )
     limit.add_argument("--runs", type=positive_int, metavar="N", help="measure a number of runs instead")
+    parser.add_argument(
+        "--input",
+        action="append",
+        metavar="NAME:SHAPE[:TYPE]",
+        help="fix an open dimension of an ONNX model, for example image:1x3x320x320:float32",
+    )
     parser.add_argument("--variant", metavar="T", help="default: the best for this CPU")
     parser.add_argument("--seed", type=seed, default=0, help="of the random inputs")
     parser.add_argument(
@@ -73,7 +79,7 @@ def execute(args: argparse.Namespace) -> int:
         if args.runs
         else Limits(seconds=args.duration or _DEFAULT_SECONDS)
     )
-    with Progress() as progress, _package(args.model, progress) as package:
+    with Progress() as progress, _package(args.model, args.input or (), progress) as package:
         results = [
             result
             for threads in args.threads
@@ -116,7 +122,7 @@ def package_inputs(path: Path, seed: int = 0) -> dict[str, npt.NDArray[Any]]:
 
 
 @contextmanager
-def _package(model: Path, progress: Progress) -> Iterator[Path]:
+def _package(model: Path, inputs: Sequence[str], progress: Progress) -> Iterator[Path]:
     """The package itself, or one compiled from an ONNX model for as long as it is needed."""
     if not model.exists():
         raise CommandError(f"{model}: no such file")
@@ -124,10 +130,12 @@ def _package(model: Path, progress: Progress) -> Iterator[Path]:
         yield model
         return
     from sanderling import compiler
+    from sanderling.compiler.frontends import InputSpec
 
     with tempfile.TemporaryDirectory(prefix="sanderling-bench-") as folder:
         package = Path(folder) / f"{model.stem}.sand"
-        compiler.compile(model, output=package, verify=False, progress=progress)
+        shapes = dict(InputSpec.parse(text) for text in inputs)
+        compiler.compile(model, output=package, inputs=shapes, verify=False, progress=progress)
         yield package
 
 

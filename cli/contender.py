@@ -108,8 +108,9 @@ def _load_native(request: Mapping[str, Any]) -> Loaded:
 
 
 def _load_onnxruntime(request: Mapping[str, Any]) -> Loaded:
-    import onnxruntime
+    from sanderling.runtime.ort import onnxruntime_module
 
+    onnxruntime = onnxruntime_module()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = request["threads"]
     options.inter_op_num_threads = 1

@@ -13,6 +13,7 @@ import importlib
 import os
 import sys
 import traceback
+import warnings
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 
@@ -41,7 +42,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command in `argv` (without the program's name) and return its exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
-        return _dispatch(arguments)
+        with warnings.catch_warnings():
+            warnings.showwarning = _show_warning
+            return _dispatch(arguments)
     except KeyboardInterrupt:
         print("sanderling: interrupted", file=sys.stderr)
         return 130
@@ -55,6 +58,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             traceback.print_exc()
         print(f"sanderling: {message or f'internal error: {error!r}; please report it'}", file=sys.stderr)
         return 1
+
+
+def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
+    """One line, without the place in our code that Python would show."""
+    print(f"sanderling: warning: {message}", file=sys.stderr)
 
 
 def _dispatch(arguments: list[str]) -> int:

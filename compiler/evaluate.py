@@ -8,6 +8,8 @@ import numpy as np
 from onnx import ModelProto
 from onnx.reference import ReferenceEvaluator
 
+from sanderling.runtime.ort import onnxruntime_module
+
 from .exporter import to_onnx
 from .graph import Array, Graph
 
@@ -19,8 +21,7 @@ def evaluate(graph: Graph, feeds: Mapping[str, Array]) -> dict[str, Array]:
 
 def run_onnxruntime(model: ModelProto, feeds: Mapping[str, Array]) -> dict[str, Array]:
     """Outputs of an ONNX model by name, by ONNX Runtime on one CPU thread without its optimisations."""
-    import onnxruntime
-
+    onnxruntime = onnxruntime_module()
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.intra_op_num_threads = 1

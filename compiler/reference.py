@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from sanderling.runtime.ort import onnxruntime_module
+
 from .errors import CompileError
 from .graph import TensorType
 
@@ -66,7 +68,7 @@ class Reference:
 
     def __init__(self, model_onnx: bytes, *, threads: int = 1) -> None:
         try:
-            import onnxruntime
+            onnxruntime = onnxruntime_module()
         except ImportError:
             raise CompileError(
                 "ONNX Runtime is needed to check the result: pip install 'sanderling[compile]'"

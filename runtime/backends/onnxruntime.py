@@ -12,6 +12,7 @@ import numpy as np
 from .. import vision
 from ..errors import PackageError, SanderlingError
 from ..manifest import PipelineSpec
+from ..ort import onnxruntime_module
 from ..package import MODEL, Package
 from ..results import Placement, Profile
 from ..tensors import Array
@@ -118,7 +119,7 @@ class OnnxRuntimeBackend:
 
 def _session(model: bytes, threads: int, profile: Path | None) -> Any:
     try:
-        import onnxruntime
+        onnxruntime = onnxruntime_module()
     except ImportError:
         raise SanderlingError(
             "ONNX Runtime is not installed; it comes with `pip install 'sanderling[onnx]'`"

@@ -61,3 +61,11 @@ def test_a_full_disk_leaves_the_old_file_alone(
         file.write(b"new")
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_missing_folder_is_named(tmp_path: Path) -> None:
+    with (
+        pytest.raises(FileNotFoundError, match=r"no such folder; make it first: .*nowhere'"),
+        replacing(tmp_path / "nowhere" / "file"),
+    ):
+        pass
