@@ -144,8 +144,8 @@ TEST_CASE("inputs that do not fit are refused with their cause") {
     CHECK(ran.says(row.message));
   }
   CHECK(tool(path + " --input a --input b").says("1 inputs, but --input is given 2 times"));
-  CHECK(tool(path + " --input /nonexistent").says("/nonexistent: cannot be opened"));
-  CHECK(tool(path + " --runs 0 --output /nonexistent/y").says("cannot be created"));
+  CHECK(tool(path + " --input /dev/null/nowhere").says("/dev/null/nowhere: cannot be opened"));
+  CHECK(tool(path + " --runs 0 --output /dev/null/nowhere/y").says("cannot be created"));
 }
 
 TEST_CASE("wrong command lines are errors that say what is wrong") {
