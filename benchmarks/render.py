@@ -18,7 +18,7 @@ from sanderling.compiler.files import replacing
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-OURS, THEIRS, LIMIT = "#0b7a75", "#c98a2b", "#8a2f2f"
+OURS, THEIRS = "#0b7a75", "#c98a2b"
 Document = dict[str, Any]
 
 

@@ -148,12 +148,11 @@ def _open_video(path: Path, rate: float, width: int, height: int) -> Any:
 
 def _sizes(package: Path) -> dict[str, int]:
     """Bytes of what a device needs, beside the library that does the same in ONNX Runtime."""
-    import onnxruntime
-
     from sanderling.runtime import _core
+    from sanderling.runtime.ort import onnxruntime_module
 
     folder = Path(_core.__file__).parent
     ours = sum(file.stat().st_size for file in folder.glob("libsanderling.so*") if not file.is_symlink())
-    peer = Path(onnxruntime.__file__).parent / "capi"
+    peer = Path(str(onnxruntime_module().__file__)).parent / "capi"
     theirs = max((file.stat().st_size for file in peer.glob("libonnxruntime.so*")), default=0)
     return {"package": package.stat().st_size, "libsanderling.so": ours, "libonnxruntime.so": theirs}

@@ -68,11 +68,6 @@ class Graph:
         return replace(self, **changes)
 
     @cached_property
-    def producers(self) -> Mapping[str, Node]:
-        """Value name → the node that makes it."""
-        return {value: node for node in self.nodes for value in node.outputs if value}
-
-    @cached_property
     def consumers(self) -> Mapping[str, tuple[Node, ...]]:
         """Value name → the nodes that read it, in order, each once."""
         found: dict[str, list[Node]] = {}

@@ -17,8 +17,7 @@ class Target:
     """What kernels may assume of a CPU.
 
     `features` are CPU flags as `/proc/cpuinfo` names them: the runtime refuses a package whose features it
-    lacks. `fma_memory_operand`: a fused multiply-add can read (and broadcast) one operand from memory without
-    a register.
+    lacks.
     """
 
     name: str
@@ -28,8 +27,6 @@ class Target:
     features: tuple[str, ...]
     vector_bytes: int
     vector_registers: int
-    fma_memory_operand: bool
-    l1_bytes: int
     l2_bytes: int
     attributes: tuple[str, ...] = ()
     aliases: tuple[str, ...] = ()

@@ -1,4 +1,4 @@
-"""The one door to ONNX Runtime."""
+"""ONNX Runtime, imported with its telemetry off."""
 
 from __future__ import annotations
 
