@@ -24,7 +24,7 @@ _VECTOR_SCALE = 0.02  # standard deviation of biases and other one-dimensional t
 
 
 def names() -> tuple[str, ...]:
-    """Return the architectures that `materialize` knows, sorted."""
+    """Return the architectures that `materialize` knows, in alphabetical order."""
     return tuple(sorted(path.stem for path in _FOLDER.glob("*.onnx")))
 
 

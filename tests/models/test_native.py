@@ -13,9 +13,9 @@ from sanderling.compiler.target import cpu_flags, find_target
 from sanderling.models import zoo
 
 BIRDS = Path(__file__).parents[2] / "models" / "birds" / "birds.onnx"
+QUICK = ("birds", "mobilenet_v2", "shufflenet_v2_x1_0", "squeezenet1_1")
 MODELS = [
-    "birds",
-    *(pytest.param(name, marks=pytest.mark.slow) if name == "resnet18" else name for name in zoo.names()),
+    name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in ("birds", *zoo.names())
 ]
 
 _FLAGS = cpu_flags(Path("/proc/cpuinfo").read_text())
