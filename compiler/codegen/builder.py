@@ -34,6 +34,21 @@ def load(buffer: Expr, index: Expr, lanes: int = 1) -> Expr:
     return tirx.BufferLoad(buffer, [_span(index, lanes)])
 
 
+def load_first(buffer: Expr, index: Expr, count: int, lanes: int) -> Expr:
+    """`count` consecutive elements, and zeros in the other lanes; touches nothing behind them."""
+    if count == lanes:
+        return load(buffer, index, lanes)
+    where = tirx.address_of(load(buffer, index))
+    zero = const(0.0, lanes=lanes)
+    dtype, mask = f"float32x{lanes}", _mask(count, lanes)
+    return tirx.call_llvm_pure_intrin(dtype, "llvm.masked.load", where, mask, zero)
+
+
+def _mask(count: int, lanes: int) -> Expr:
+    """The first `count` lanes."""
+    return tirx.Ramp(tirx.const(0, "int32"), 1, lanes) < tirx.Broadcast(tirx.const(count, "int32"), lanes)
+
+
 def _span(index: Expr, lanes: int) -> Expr:
     first = tirx.const(index, "int32") if isinstance(index, int) else index
     return first if lanes == 1 else tirx.Ramp(first, 1, lanes)
@@ -41,12 +56,15 @@ def _span(index: Expr, lanes: int) -> Expr:
 
 @dataclass(frozen=True, slots=True)
 class Argument:
-    """A pointer argument: `size` elements of `dtype` at a multiple of `align` bytes."""
+    """A pointer argument: `size` elements of `dtype` at a multiple of `align` bytes. `scratch`: memory of the
+    running thread, without meaning before and after.
+    """
 
     name: str
     size: int
     align: int
     dtype: str
+    scratch: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +90,20 @@ class KernelBuilder:
 
     def pointer(self, name: str, size: int, align: int, dtype: str = "float32") -> Expr:
         """The next argument: `size` elements at an address that is a multiple of `align` bytes."""
-        pointer = tirx.Var(name, PointerType(PrimType(dtype)))
-        buffer = tirx.decl_buffer((size,), dtype, f"{name}_data", data=pointer, data_alignment=align)
+        return self._argument(Argument(name, size, align, dtype))
+
+    def scratch(self, name: str, size: int) -> Expr:
+        """The next argument: memory of the running thread, at a multiple of 64 bytes."""
+        return self._argument(Argument(name, size, 64, "float32", scratch=True))
+
+    def _argument(self, argument: Argument) -> Expr:
+        pointer = tirx.Var(argument.name, PointerType(PrimType(argument.dtype)))
+        buffer = tirx.decl_buffer(
+            (argument.size,), argument.dtype, f"{argument.name}_data", data=pointer,
+            data_alignment=argument.align,
+        )  # fmt: skip
         self._params.append(pointer)
-        self._arguments.append(Argument(name, size, align, dtype))
+        self._arguments.append(argument)
         self._head.append(tirx.DeclBuffer(buffer, data=pointer))
         return buffer
 
@@ -90,6 +118,15 @@ class KernelBuilder:
 
     def store(self, buffer: Expr, index: Expr, value: Expr, lanes: int = 1) -> None:
         self.emit(tirx.BufferStore(buffer, value, [_span(index, lanes)]))
+
+    def store_first(self, buffer: Expr, index: Expr, value: Expr, count: int, lanes: int) -> None:
+        """Stores the first `count` lanes and touches nothing behind them."""
+        if count == lanes:
+            self.store(buffer, index, value, lanes)
+            return
+        where = tirx.address_of(load(buffer, index))
+        store = tirx.call_llvm_intrin("void", "llvm.masked.store", value, where, _mask(count, lanes))
+        self.emit(tirx.Evaluate(store))
 
     def bind(self, name: str, value: Expr) -> Expr:
         """Names a scalar value for the rest of the scope."""

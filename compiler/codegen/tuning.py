@@ -101,12 +101,17 @@ def _trial_program(
     buffers: dict[str, int] = {}
     calls: list[Call] = []
     kernels: list[Kernel] = []
+    scratch = 0
     for index, (key, config) in enumerate(trials):
         work, module, _ = pending[key]
         kernel = module.build(work, config, target, f"k{index}")
         kernels.append(kernel)
         args = []
         for argument in kernel.arguments[:-1]:
+            if argument.scratch:
+                args.append(Arg("scratch", "", "both", argument.size * 4))
+                scratch = max(scratch, argument.size * 4)
+                continue
             name = f"{key}.{argument.name}"
             if name not in params:
                 params[name] = rng.standard_normal(argument.size, dtype=np.float32)
@@ -131,6 +136,6 @@ def _trial_program(
         buffers=buffers,
         params=params,
         calls=tuple(calls),
-        scratch_bytes=0,
+        scratch_bytes=scratch,
         code=link([compile_object(functions, target)], target),
     )
