@@ -6,6 +6,7 @@ it.
 
 from __future__ import annotations
 
+import platform
 import shutil
 import subprocess
 import tempfile
@@ -21,7 +22,12 @@ from tvm.ir import PointerType, PrimType
 from ..errors import CompileError
 from ..target import Target
 
-_LINKERS = ("ld.lld", "ld.lld-19", "ld")
+_LINKERS = ("ld.lld", "ld.lld-19")  # for every architecture; others are for one
+_LINK_OPTIONS = {
+    "x86_64": ("-m", "elf_x86_64"),
+    # Kernels with pages of 4, 16 (Raspberry Pi 5) and 64 KiB load the same file.
+    "aarch64": ("-m", "aarch64linux", "-z", "max-page-size=65536"),
+}
 _BLOCK_FUNCTIONS = ("memcpy", "memmove", "memset")
 _BYTES = PointerType(PrimType("uint8"))
 _PASSES = (tirx.transform.StmtSimplify(), tirx.transform.LowerIntrin())
@@ -49,9 +55,13 @@ def compile_object(functions: Mapping[str, Any], target: Target) -> bytes:
 
 def link(objects: Sequence[bytes], target: Target) -> bytes:
     """Objects to one stripped shared object. Raises CompileError with the linker's words."""
-    linker = next(filter(None, map(shutil.which, _LINKERS)), None)
+    own = ("ld",) if target.arch == platform.machine() else ()
+    names = (*_LINKERS, f"{target.triple}-ld", *own)
+    linker = next(filter(None, map(shutil.which, names)), None)
     if linker is None:
-        raise CompileError("no linker found: install lld (Debian, Ubuntu: apt install lld)")
+        raise CompileError(
+            f"no linker for {target.arch} found: install lld (Debian, Ubuntu: apt install lld)"
+        )
     parts = list(objects)
     if any(f"\0{name}\0".encode() in data for name in _BLOCK_FUNCTIONS for data in objects):
         parts.append(_block_functions(target))
@@ -65,8 +75,9 @@ def link(objects: Sequence[bytes], target: Target) -> bytes:
         visible.write_text("{ global: *; local: " + " ".join(f"{name};" for name in _BLOCK_FUNCTIONS) + " };")
         output = Path(folder) / "kernels.so"
         # --no-undefined: a kernel that calls anything outside itself must fail here, not there.
-        command = [linker, "-shared", "-nostdlib", "--no-undefined", "--strip-all", "--build-id=none"]
-        command += ["--hash-style=gnu", "-z", "noexecstack", f"--version-script={visible}"]
+        command = [linker, *_LINK_OPTIONS[target.arch], "-shared", "-nostdlib", "--no-undefined"]
+        command += ["--strip-all", "--build-id=none", "--hash-style=gnu", "-z", "noexecstack"]
+        command += [f"--version-script={visible}"]
         result = subprocess.run([*command, "-o", str(output), *inputs], capture_output=True, text=True)
         if result.returncode != 0:
             raise CompileError(f"linking kernels failed: {result.stderr.strip()}")

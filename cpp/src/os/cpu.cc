@@ -7,6 +7,10 @@
 #include <algorithm>
 #include <cstdio>
 
+#if defined(__aarch64__)
+#include <sys/auxv.h>
+#endif
+
 namespace sanderling {
 namespace {
 
@@ -23,6 +27,16 @@ const char* arch_name(uint32_t arch) {
 }
 
 Cpu here;
+
+// Appends to a text that is cut when it gets too long.
+__attribute__((format(printf, 3, 4))) void append(char* text, size_t capacity, const char* format,
+                                                  ...) {
+  const size_t used = std::strlen(text);
+  va_list arguments;
+  va_start(arguments, format);
+  std::vsnprintf(text + used, capacity - used, format, arguments);
+  va_end(arguments);
+}
 
 // Copies what stands behind "key :" in the first line that begins with it; leaves `to` alone if
 // none does.
@@ -41,6 +55,26 @@ void copy_value(const char* text, const char* key, char* to, size_t capacity) {
   }
 }
 
+#if defined(__aarch64__)
+// Names of the bits of AT_HWCAP and AT_HWCAP2, lowest first: arch/arm64/kernel/cpuinfo.c of Linux.
+constexpr const char* kHwcap[] = {
+    "fp",      "asimd", "evtstrm", "aes",   "pmull",    "sha1",   "sha2", "crc32",
+    "atomics", "fphp",  "asimdhp", "cpuid", "asimdrdm", "jscvt",  "fcma", "lrcpc",
+    "dcpop",   "sha3",  "sm3",     "sm4",   "asimddp",  "sha512", "sve",  "asimdfhm",
+    "dit",     "uscat", "ilrcpc",  "flagm", "ssbs",     "sb",     "paca", "pacg"};
+constexpr const char* kHwcap2[] = {"dcpodp",   "sve2",     "sveaes",  "svepmull", "svebitperm",
+                                   "svesha3",  "svesm4",   "flagm2",  "frint",    "svei8mm",
+                                   "svef32mm", "svef64mm", "svebf16", "i8mm",     "bf16"};
+
+template <size_t kCount>
+void append_names(unsigned long bits, const char* const (&names)[kCount], char* to,
+                  size_t capacity) {
+  for (size_t bit = 0; bit < kCount; ++bit) {
+    if ((bits >> bit & 1) != 0) append(to, capacity, *to == '\0' ? "%s" : " %s", names[bit]);
+  }
+}
+#endif
+
 // Only the first core's paragraph: with many cores the whole file takes the kernel milliseconds to
 // write.
 void read_cpu() {
@@ -55,19 +89,14 @@ void read_cpu() {
   }
   if (fd >= 0) close(fd);
   std::snprintf(here.model, sizeof(here.model), "%s", arch_name(uint32_t(kArch)));
-  copy_value(text, "flags", here.features, sizeof(here.features));     // x86
-  copy_value(text, "Features", here.features, sizeof(here.features));  // ARM
+#if defined(__aarch64__)
+  // What the kernel gives every process: the same words, but of all cores, and right in emulators.
+  append_names(getauxval(AT_HWCAP), kHwcap, here.features, sizeof(here.features));
+  append_names(getauxval(AT_HWCAP2), kHwcap2, here.features, sizeof(here.features));
+#else
+  copy_value(text, "flags", here.features, sizeof(here.features));
+#endif
   copy_value(text, "model name", here.model, sizeof(here.model));
-}
-
-// Appends to a text that is cut when it gets too long.
-__attribute__((format(printf, 3, 4))) void append(char* text, size_t capacity, const char* format,
-                                                  ...) {
-  const size_t used = std::strlen(text);
-  va_list arguments;
-  va_start(arguments, format);
-  std::vsnprintf(text + used, capacity - used, format, arguments);
-  va_end(arguments);
 }
 
 }  // namespace

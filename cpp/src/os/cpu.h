@@ -9,7 +9,7 @@
 namespace sanderling {
 
 struct Cpu {
-  char features[4096];  // space-separated; empty if /proc/cpuinfo cannot be read
+  char features[4096];  // space-separated; empty if the kernel does not say
   char model[128];
 };
 
