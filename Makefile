@@ -33,8 +33,8 @@ $(VENV)/.native: $(NATIVE) $(VENV)/.installed
 	@scripts/setup native
 	@touch $@
 
-$(VENV)/.train: pyproject.toml $(VENV)/.installed
-	@scripts/setup train
+$(VENV)/.torch: pyproject.toml $(VENV)/.installed
+	@scripts/setup torch
 	@touch $@
 
 $(STAMPS)/fuzz-system: | $(STAMPS)/system
@@ -57,11 +57,11 @@ bench: setup ## run every benchmark, write benchmarks/results (wants a quiet mac
 # --- what a developer wants ------------------------------------------------------------------------------------------
 
 .PHONY: test
-test: setup lint ctest ctest-sanitized ## every check in small: lint, C++ tests (also sanitized), Python tests
+test: setup lint ctest ctest-sanitized $(VENV)/.torch ## every check in small: lint, C++ tests (also sanitized), Python tests
 	@$(PYTHON) -m pytest -n $(JOBS) -m "not slow"
 
 .PHONY: test-full
-test-full: setup lint ctest ctest-sanitized $(VENV)/.train fuzz ## the long ones too: fuzzing, sweeps, training
+test-full: setup lint ctest ctest-sanitized $(VENV)/.torch fuzz ## the long ones too: fuzzing, sweeps, training
 	@$(PYTHON) -m pytest -n $(JOBS) --timeout 3600
 
 .PHONY: lint

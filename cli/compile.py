@@ -13,12 +13,15 @@ EXAMPLES = """\
   sanderling compile model.onnx -o model.sand
   sanderling compile model.onnx -o model.sand --target x86-64-v3 --target x86-64-v4
   sanderling compile yolo.onnx -o yolo.sand --input images:1x3x640x640 --pipeline yolo.json --labels coco.txt
+  sanderling compile exported.pt2 -o model.sand
   sanderling compile model.onnx -o model.sand --tune full --database tuning.json --budget-ms 5
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", type=Path, help="an ONNX file (opset 11–22)")
+    parser.add_argument(
+        "model", type=Path, help="an ONNX file (opset 11–22), or what torch.export.save wrote (.pt2)"
+    )
     parser.add_argument(
         "-o", "--output", type=Path, required=True, metavar="OUT.sand", help="the package to write"
     )

@@ -11,7 +11,7 @@ _EXTRAS = {
     "onnxruntime": "onnx",
     "cv2": "images",
     "matplotlib": "bench",
-    "torch": "train",
+    "torch": "pytorch",
 }
 
 

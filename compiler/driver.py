@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from sanderling.runtime.plan import Pipeline
 
@@ -27,8 +27,12 @@ from .target import Target
 
 if TYPE_CHECKING:
     from onnx import ModelProto
+    from torch.export import ExportedProgram
+    from torch.nn import Module
 
     from .frontends import InputSpec, OnnxModel
+
+    Source: TypeAlias = str | Path | bytes | ModelProto | Module | ExportedProgram
 
 
 @dataclass(frozen=True)
@@ -52,11 +56,12 @@ def generate_native(graph: Graph, target: Target, tuning: Tuning) -> Program:
 
 
 def compile(  # noqa: A001 - the name that everybody expects
-    model: str | Path | bytes | ModelProto,
+    model: Source,
     *,
     output: str | Path,
     target: str | Sequence[str] = "host",
     inputs: Mapping[str, InputSpec | Sequence[int]] | None = None,
+    example_inputs: Any = None,
     tune: Tune = "quick",
     database: str | Path | None = None,
     threads: int = 1,
@@ -70,16 +75,18 @@ def compile(  # noqa: A001 - the name that everybody expects
     progress: Progress | None = None,
     generate: Generate = generate_native,
 ) -> Report:
-    """Compile an ONNX model for one or more targets into one package, which is written whole or not at all.
+    """Compile a model for one or more targets into one package, which is written whole or not at all.
 
     A node without a native kernel leaves the package with the ONNX form only; the report names node and
     reason. Targets that this machine cannot run are compiled, but neither verified nor measured.
 
     Args:
-        model: path, bytes or message.
+        model: ONNX (path, bytes or message), or PyTorch (a module with `example_inputs`, an exported program,
+            or the path of a saved one).
         output: the package to write.
         target: names or aliases of targets; ``host`` is this machine.
         inputs: shapes for inputs that have open dimensions.
+        example_inputs: for a PyTorch module: a tensor, a tuple of arguments, or a dict of keyword arguments.
         tune: how much to measure where the database knows nothing.
         database: the tuning database to read and to add to; default: the user's own.
         threads: that measured runs use.
@@ -105,7 +112,7 @@ def compile(  # noqa: A001 - the name that everybody expects
     stages = Stages(progress or (lambda *_: None))
     if database is not None:
         require_database(Path(database))
-    source = _read(request, model, inputs or {}, stages)
+    source = _read(request, model, inputs or {}, example_inputs, stages)
     tuned = Database.open(*default_paths()[:-1], Path(database)) if database is not None else Database.open()
     context = _Context(request, generate, tuned, stages)
     built = [_build(context, source, target) for target in request.targets]
@@ -160,15 +167,16 @@ class _Source:
 
 def _read(
     request: Request,
-    model: str | Path | bytes | ModelProto,
+    model: Source,
     shapes: Mapping[str, InputSpec | Sequence[int]],
+    example_inputs: Any,
     stages: Stages,
 ) -> _Source:
-    from .frontends import InputSpec, load_onnx, portable
+    from .frontends import InputSpec, load, portable
 
     with stages("read the model"):
         specs = {k: v if isinstance(v, InputSpec) else InputSpec(tuple(v)) for k, v in shapes.items()}
-        loaded = load_onnx(model, inputs=specs)
+        loaded = load(model, inputs=specs, example_inputs=example_inputs)
         model_onnx = portable(loaded)
     with stages("simplify the graph"):
         graph, missing = _simplified(loaded)
@@ -193,6 +201,7 @@ def _read(
         lineage=describe_source(loaded),
         selftest_inputs=truth.inputs if truth else {},
         selftest_outputs=truth.outputs if truth else {},
+        bounded={name: bound.axis for name, bound in graph.bounds.items()} if graph is not None else {},
     )
     return _Source(package, graph, missing, record, truth, _source_size(model, model_onnx))
 
@@ -216,7 +225,7 @@ def _types(
 ) -> tuple[dict[str, TensorType], dict[str, TensorType]]:
     """Types of inputs and outputs. Where there is no graph, a run of the reference shows the outputs'."""
     if graph is not None:
-        return {n: graph.types[n] for n in graph.inputs}, {n: graph.types[n] for n in graph.outputs}
+        return {n: graph.types[n] for n in graph.inputs}, {n: graph.types[n] for n in graph.results}
     from .onnx_types import static_type
 
     assert reference is not None

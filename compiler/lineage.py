@@ -21,6 +21,7 @@ def describe_source(model: OnnxModel) -> dict[str, Any]:
         "source_sha256": model.sha256,
         "source_name": Path(model.name).name,
         "opset": model.opset,
+        "producer": f"{model.proto.producer_name} {model.proto.producer_version}".strip(),
         "compiler": {"sanderling": __version__, **_versions()},
     }
 

@@ -6,7 +6,10 @@ import io
 import zipfile
 from collections.abc import Callable
 
-_EXPORT_TORCH = "export it with torch.onnx.export and compile the .onnx file"
+_EXPORT_TORCH = (
+    "load the network in Python and give it to sanderling.compiler.compile with example inputs, or compile "
+    "what torch.export.save or torch.onnx.export writes"
+)
 _EXPORT_TF = "convert it with tf2onnx and compile the .onnx file"
 
 _MAGIC: tuple[tuple[int, bytes, str], ...] = (
