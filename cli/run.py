@@ -98,11 +98,18 @@ def _targets(paths: Sequence[Path], output: Path | None) -> Sequence[Path | None
         if len(paths) > 1:
             raise CommandError(f"{len(paths)} pictures do not fit into one file; give a folder to --output")
         return [output]
+    _require_folder(output, " or ".join(_PICTURES))
     names = [path.name for path in paths]
     if len(set(names)) < len(names):
         raise CommandError("two pictures have the same name, so their results would overwrite each other")
     output.mkdir(parents=True, exist_ok=True)
     return [output / name for name in names]
+
+
+def _require_folder(output: Path, files: str) -> None:
+    """Refuse what looks like a file of a kind that cannot be written."""
+    if output.suffix and not output.is_dir():
+        raise CommandError(f"{output}: name a file ending in {files}, or a folder that is there")
 
 
 def _detect(model: Model, path: Path, target: Path | None, threshold: float | None) -> dict[str, Any]:
@@ -159,8 +166,16 @@ _SCORES: dict[str, Callable[[npt.NDArray[np.float64]], npt.NDArray[np.float64]]]
 def _run_arrays(model: Model, inputs: Sequence[str], output: Path | None) -> dict[str, Any]:
     feeds = _feeds(model, inputs)
     names = [spec.name for spec in model.outputs]
+    paths = _array_paths(names, output) if output is not None else {}
+    sources = {_file(text).resolve() for text in inputs}
+    for path in paths.values():
+        if path.resolve() in sources:
+            raise CommandError(f"{path} is one of the inputs itself; give another --output")
     results = dict(zip(names, model.run(feeds), strict=True))
-    written = _write_arrays(results, output) if output is not None else {}
+    for name, path in paths.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as file:
+            np.save(file, results[name])
     rows = [
         {
             "name": name,
@@ -169,7 +184,7 @@ def _run_arrays(model: Model, inputs: Sequence[str], output: Path | None) -> dic
             "min": _plain(value.min()),
             "max": _plain(value.max()),
             "mean": _plain(value.mean(dtype=np.float64)),
-            "file": written.get(name),
+            "file": str(paths[name]) if name in paths else None,
         }
         for name, value in results.items()
     ]
@@ -180,7 +195,7 @@ def _feeds(model: Model, inputs: Sequence[str]) -> dict[str, npt.NDArray[Any]]:
     names = [spec.name for spec in model.inputs]
     feeds: dict[str, npt.NDArray[Any]] = {}
     for text in inputs:
-        name, separator, file = text.rpartition("=")
+        name, separator, _ = text.rpartition("=")
         if not separator and len(names) > 1:
             raise CommandError(
                 f"the model has the inputs {', '.join(names)}: say which, as {names[0]}={text}"
@@ -190,8 +205,13 @@ def _feeds(model: Model, inputs: Sequence[str]) -> dict[str, npt.NDArray[Any]]:
             raise CommandError(f"the model has no input {name!r}, only {', '.join(names)}")
         if name in feeds:
             raise CommandError(f"two arrays for the input {name!r}")
-        feeds[name] = _read_array(Path(file))
+        feeds[name] = _read_array(_file(text))
     return feeds
+
+
+def _file(text: str) -> Path:
+    """The file of `FILE.npy` or `NAME=FILE.npy`."""
+    return Path(text.rpartition("=")[2])
 
 
 def _read_array(path: Path) -> npt.NDArray[Any]:
@@ -204,25 +224,20 @@ def _read_array(path: Path) -> npt.NDArray[Any]:
     return loaded
 
 
-def _write_arrays(results: dict[str, npt.NDArray[Any]], output: Path) -> dict[str, str]:
+def _array_paths(names: Sequence[str], output: Path) -> dict[str, Path]:
     """Output name → file. One result goes to a .npy file or into a folder, several into a folder."""
     if output.suffix == ".npy":
-        if len(results) > 1:
+        if len(names) > 1:
             raise CommandError(
-                f"{len(results)} outputs do not fit into one .npy file; give a folder to --output"
+                f"{len(names)} outputs do not fit into one .npy file; give a folder to --output"
             )
-        paths = dict.fromkeys(results, output)
-    else:
-        output.mkdir(parents=True, exist_ok=True)
-        # Names of tensors may hold anything, even "/": keep what is safe in a file name.
-        safe = {name: "".join(c if c.isalnum() or c in "._-" else "_" for c in name) for name in results}
-        if len(set(safe.values())) < len(safe):
-            safe = {name: f"output{index}" for index, name in enumerate(results)}
-        paths = {name: output / f"{text}.npy" for name, text in safe.items()}
-    for name, path in paths.items():
-        with replacing(path) as file:
-            np.save(file, results[name])
-    return {name: str(path) for name, path in paths.items()}
+        return dict.fromkeys(names, output)
+    _require_folder(output, ".npy")
+    # Names of tensors may hold anything, even "/": keep what is safe in a file name.
+    safe = {name: "".join(c if c.isalnum() or c in "._-" else "_" for c in name) for name in names}
+    if len(set(safe.values())) < len(safe):
+        safe = {name: f"output{index}" for index, name in enumerate(names)}
+    return {name: output / f"{text}.npy" for name, text in safe.items()}
 
 
 def _plain(value: Any) -> float | int | bool | str:

@@ -48,6 +48,7 @@ class ReferenceDetector:
     @classmethod
     def load(cls, weights: Path = WEIGHTS, threads: int = 1) -> ReferenceDetector:
         """Open `weights`; the pipeline is the one beside this module."""
+        os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
         import onnxruntime
 
         options = onnxruntime.SessionOptions()

@@ -229,6 +229,9 @@ BAD_RUNS: dict[str, tuple[tuple[str, ...], str]] = {
     "onto the picture": (("--input", "in.png", "--output", "in.png"), "one of the pictures themselves"),
     "into the pictures' folder": (("--input", "in.png", "--output", "."), "one of the pictures themselves"),
     "two outputs, one file": (("--input", "x.npy", "--output", "y.npy"), "give a folder"),
+    "a picture of another kind": (("--input", "in.png", "--output", "out.webp"), ".jpg or .jpeg or .png"),
+    "arrays of another kind": (("--input", "x.npy", "--output", "out.csv"), "ending in .npy"),
+    "onto the array": (("--input", "cls_8.npy", "--output", "."), "one of the inputs itself"),
 }
 
 
@@ -241,6 +244,7 @@ def test_run_refuses(
     for name in ("text.png", "text.npy"):
         (tmp_path / name).write_text("hello")
     np.save("x.npy", np.zeros((1, 3, 32, 32), np.float32))
+    np.save("cls_8.npy", np.zeros((1, 3, 32, 32), np.float32))
     np.save("wrong.npy", np.zeros((1, 3, 32, 31), np.float32))
     np.save("double.npy", np.zeros((1, 3, 32, 32)))
     np.save("pickle.npy", np.array([{}], dtype=object), allow_pickle=True)
