@@ -6,6 +6,7 @@ A Step is data, part of a workload's key. `ACTIVATIONS` is the table of unary st
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -13,9 +14,10 @@ from typing import Any, Literal
 from tvm import tirx
 
 from .. import vectormath
+from ..vectormath.basis import let
 from .builder import Expr, const
 
-Operand = Literal["none", "scalar", "channel", "tensor", "channel_tensor"]
+Operand = Literal["none", "scalar", "channel", "tensor", "channel_tensor", "broadcast"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +25,8 @@ class Step:
     """One element-wise operation on the running value.
 
     `operand` is where a binary step's second value comes from: a constant scalar (`values[0]`), a constant
-    per channel, a tensor of the same shape and layout, or a tensor of one value per channel (N, C, 1, 1).
+    per channel, a tensor of the same shape and layout, a tensor of one value per channel (N, C, 1, 1), or
+    any tensor that broadcasts to that shape.
     `reverse`: the running value is the second operand (Sub, Div).
     """
 
@@ -40,7 +43,7 @@ class Step:
     @property
     def takes_argument(self) -> bool:
         """Whether the kernel has a pointer argument for it."""
-        return self.operand in ("channel", "tensor", "channel_tensor")
+        return self.operand not in ("none", "scalar")
 
 
 def _lanes(value: Expr) -> int:
@@ -69,6 +72,14 @@ def _leaky_relu(value: Expr, alpha: float) -> Expr:
     return tirx.Select(value < const(0.0, lanes=lanes), value * const(alpha, lanes=lanes), value)
 
 
+def _gelu_tanh(value: Expr) -> Expr:
+    """x · (1 + tanh u) / 2 = x · sigmoid(2u) with u = √(2/π) (x + 0.044715 x³)."""
+    lanes = _lanes(value)
+    cubic = const(2.0 * math.sqrt(2.0 / math.pi) * 0.044715, lanes=lanes)
+    linear = const(2.0 * math.sqrt(2.0 / math.pi), lanes=lanes)
+    return let(value, lambda x: x * vectormath.sigmoid(x * (linear + cubic * x * x)))
+
+
 ACTIVATIONS: dict[str, Callable[..., Expr]] = {
     "Relu": lambda value: _clip(value, 0.0, float("inf")),
     "Clip": _clip,
@@ -81,6 +92,7 @@ ACTIVATIONS: dict[str, Callable[..., Expr]] = {
     "Exp": lambda value: vectormath.exp(value),
     "Erf": lambda value: vectormath.erf(value),
     "Gelu": lambda value: vectormath.gelu(value),
+    "GeluTanh": _gelu_tanh,
     "Sqrt": lambda value: vectormath.sqrt(value),
     "Neg": lambda value: const(0.0, lanes=_lanes(value)) - value,
     "Abs": lambda value: tirx.max(value, const(0.0, lanes=_lanes(value)) - value),

@@ -19,11 +19,15 @@ from ..graph import Array, Graph
 from ..longtail import Lowered, lower_node
 from ..program import Access, Arg, Call, Program
 from ..target import Target
-from .groups import Group, channel_vector, make_groups
+from .builder import Kernel
+from .groups import Group, channel_vector, is_by_rows, make_groups
 from .layout import Location, blocked_bytes, channel_views, is_block_concat, is_same_in_both, shifted
 from .object import compile_object, link
 from .select import TEMPLATES, match
-from .workload import Conv2d, Dense, Depthwise, Map, Relayout, Workload, ceil_div
+from .strided import Placed, place_copy
+from .views import View, contiguous
+from .whereabouts import Whereabouts
+from .workload import Conv2d, Dense, Depthwise, Map, Permute, Relayout, Workload, ceil_div
 
 Chooser = Callable[[Mapping[str, tuple[Workload, ModuleType]]], Mapping[str, Any]]
 """Workloads by their key → the configuration of each."""
@@ -45,28 +49,40 @@ class _Generator:
     target: Target
     groups: tuple[Group, ...]
     plan: dict[str, Workload | None] = field(default_factory=dict)  # by the group's output
-    blocked: set[str] = field(default_factory=set)  # values that a template writes in channel blocks
+    blocked: set[str] = field(default_factory=set)  # values that can be had in channel blocks
 
     def __post_init__(self) -> None:
         self.unaligned = frozenset((*self.graph.inputs, *self.graph.outputs))
+        self.where = Whereabouts(self.graph, self.groups, self.target)
+        written: set[str] = set()
         for group in self.groups:
             node = group.nodes[0]
             parts = is_block_concat(self.graph, node, self.target) and all(
                 v in self.blocked for v in node.inputs
             )
             source_blocked = group.source in self.blocked
-            work = None
+            work: Workload | None = None
             if not parts:
                 work = match(self.graph, group, self.target, blocked_source=source_blocked)
+            if work is not None or parts:
+                in_blocks = parts or not isinstance(work, Dense)
+                self.where.settle(group.output, blocked=in_blocks)
+                if in_blocks:
+                    written.add(group.output)
+            else:
+                placed = self.where.place(group, self.blocked)
+                work = placed.work if placed is not None else None
+                if placed is not None and placed.output.blocked:
+                    written.add(group.output)
             self.plan[group.output] = work
-            if parts or (work is not None and not isinstance(work, Dense)):
-                self.blocked.add(group.output)
-        self.views = channel_views(self.graph, self.groups, frozenset(self.blocked), self.target)
+            self.blocked |= written | self.where.blocked
+        self.views = channel_views(self.graph, self.groups, frozenset(written), self.target)
         self.params: dict[str, Array] = {}
         self.buffers: dict[str, int] = {}
         self.calls: list[Call] = []
         self.functions: dict[str, Any] = {}
         self.symbols: dict[str, str] = {}
+        self.kernels: dict[str, Kernel] = {}  # by workload
         self.scratch = 0
         self.places: dict[tuple[str, bool], Location] = {}  # (value, in channel blocks) → where
         self.missing: list[UnsupportedError] = []
@@ -75,30 +91,23 @@ class _Generator:
         """What templates will build and candidates exist for."""
         return [work for work in self.plan.values() if work is not None]
 
-    def is_alias(self, group: Group) -> bool:
-        """Whether the group's output shares its input's memory, so that nothing needs to run."""
-        node = group.nodes[0]
-        return (
-            node.op == "Reshape"
-            and node.outputs[0] not in self.graph.outputs
-            and node.inputs[0] not in self.graph.constants
-        )
-
     def emit(self, configs: Mapping[str, Any]) -> Program:
         self.configs = configs
         for value in self.graph.inputs:
             self.places[value, False] = Location("input", value, self.graph.types[value].nbytes)
         for group in self.groups:
             work = self.plan[group.output]
-            if work is not None:
+            if group.output in self.where.placed:
+                placed = self.where.placed[group.output]
+                self._placed_call(placed, "+".join(node.name for node in group.nodes))
+            elif work is not None:
                 self._template(group, work)
             elif self._is_joined(group):
                 self._join(group)
-            elif self.is_alias(group):
-                self.places[group.output, False] = self._read(group.source, blocked=False)
-            elif self._is_last_reshape(group):
-                self._unblock(group.source, group.output, group.name)
-            else:
+            elif group.nodes[0].name in self.where.joins:
+                for placed in self.where.joins[group.nodes[0].name]:
+                    self._placed_call(placed, f"{group.name} ({placed.reads[0].root})")
+            elif group.nodes[0].name not in self.where.moves:
                 for node in group.nodes:
                     self._long_tail(node)
         for value in self.graph.outputs:
@@ -129,10 +138,17 @@ class _Generator:
             self.params[f"const.{value}"] = self.graph.constants[value]
             self.places[value, False] = Location("param", f"const.{value}", kind.nbytes)
             return self.places[value, False]
+        if self._read_view(value, blocked=blocked):
+            return self.places[value, blocked]
         source = self._read(value, blocked=False) if blocked else self.places[value, True]
         if not blocked and is_same_in_both(kind.shape, self.target) and source.offset % 64 == 0:
             self.places[value, False] = shifted(source, 0, kind.nbytes)
             return self.places[value, False]
+        return self._convert(value, source, blocked=blocked)
+
+    def _convert(self, value: str, source: Location, *, blocked: bool) -> Location:
+        """Between row-major order and channel blocks, of which the last may be filled in part."""
+        kind = self.graph.types[value]
         batch, channels, height, width = kind.shape
         unaligned = source.place in ("input", "output") or source.offset % self.target.vector_bytes != 0
         work = Relayout(batch, channels, height * width, blocked, unaligned)
@@ -141,12 +157,31 @@ class _Generator:
         self._call(work, (self._arg(source, "read"), self._arg(place, "write")), f"{value} (layout)")
         return place
 
+    def _read_view(self, value: str, *, blocked: bool) -> bool:
+        """Finds or copies a value by its strides; False where these cannot say it."""
+        view, target = self.where.look(value), self.where.own(value, blocked=blocked)
+        if target is None or (view.root, view.blocked) == (value, blocked):
+            return False
+        if view.root == value and (value, view.blocked) not in self.places:
+            return False
+        if self.where.is_same(view, target):
+            kind = self.graph.types[value]
+            place = self._read(view.root, blocked=view.blocked)
+            offset = view.offset * (kind.nbytes // kind.size)
+            self.places[value, blocked] = shifted(place, offset, kind.nbytes)
+            return True
+        placed = place_copy(view, target)
+        if placed is None:
+            return False
+        self._placed_call(placed, f"{value} (layout)")
+        return True
+
     def _new(self, value: str, size: int, *, blocked: bool) -> Location:
         """A place for a value about to be written."""
         if blocked and value in self.views:
             whole, offset = self.views[value]
             place = shifted(self._whole(whole), offset, size)
-        elif not blocked and value in self.graph.outputs:
+        elif not blocked and value in self.graph.results:
             place = Location("output", value, size)
         else:
             name = f"{value}.blocked" if blocked else value
@@ -165,12 +200,19 @@ class _Generator:
         """Makes sure that a graph output stands in the caller's array."""
         if (value, False) in self.places and self.places[value, False].place == "output":
             return
-        if (value, True) not in self.places:
+        if value in self.graph.inputs or value in self.graph.constants:
             self.missing.append(
                 UnsupportedError(value, "output", "nothing computes it: it is an input or a constant")
             )
             return
-        self._unblock(value, value, f"{value} (layout)")
+        view = self.where.look(value)
+        self.places.pop((value, False), None)
+        if view.root == value and not view.blocked:  # in blocks, the last one not full
+            self._convert(value, self.places[value, True], blocked=False)
+            return
+        placed = place_copy(view, contiguous(value, self.graph.types[value].shape))
+        assert placed is not None, "row-major order has one axis, which fits any other"
+        self._placed_call(placed, f"{value} (layout)")
 
     def _arg(self, place: Location, access: Access, align: int | None = None) -> Arg:
         if align is None:
@@ -200,14 +242,19 @@ class _Generator:
                     self._channels(f"{group.name}.bias", constants[group.anchor.inputs[2]].reshape(-1), work)
                 )
         operands = iter(group.operands)
+        align = 4 if is_by_rows(group) else None
         for index, step in enumerate(step for step in group.steps if step.takes_argument):
             value = next(operands)
             if step.operand == "channel":
-                vector = channel_vector(self.graph.constants[value], self.graph.types[group.output].shape)
+                vector = channel_vector(
+                    self.graph.constants[value],
+                    self.graph.types[group.output].shape,
+                    last=is_by_rows(group),
+                )
                 assert vector is not None
                 args.append(self._channels(f"{group.name}.operand{index}", vector, work))
             else:
-                args.append(self._arg(self._read(value, blocked=True), "read"))
+                args.append(self._arg(self._read(value, blocked=not is_by_rows(group)), "read", align))
         kind = self.graph.types[group.output]
         blocked = not isinstance(work, Dense)
         size = blocked_bytes(kind.shape, self.target) if blocked else kind.nbytes
@@ -229,34 +276,32 @@ class _Generator:
         config = self.configs.get(key) or module.candidates(work, self.target)[0]
         if key not in self.symbols:
             self.symbols[key] = f"k{len(self.symbols)}"
-            self.functions[self.symbols[key]] = module.build(
-                work, config, self.target, self.symbols[key]
-            ).function
+            self.kernels[key] = module.build(work, config, self.target, self.symbols[key])
+            self.functions[self.symbols[key]] = self.kernels[key].function
+        args = self._with_scratch(args, self.kernels[key])
         tasks = module.tasks(work, config, self.target)
         grain = (
             max(1, min(tasks, int(_TASK_FLOPS * tasks / max(work.flops, 1))))
             if work.flops
             else max(1, tasks // 8)
         )
-        name = f"{module.__name__.rpartition('.')[2]} {config}"
+        copies = isinstance(work, Permute) or (isinstance(work, Map) and not work.epilogue)
+        name = f"{'copy' if copies else module.__name__.rpartition('.')[2]} {config}"
         self.calls.append(Call(self.symbols[key], tasks, args, node, name, work.flops, grain))
 
-    def _is_last_reshape(self, group: Group) -> bool:
-        """Whether the group only reshapes a blocked value into a graph output."""
-        node = group.nodes[0]
-        return (
-            node.op == "Reshape"
-            and group.output in self.graph.outputs
-            and (group.source, True) in self.places
-        )
-
-    def _unblock(self, source: str, output: str, node: str) -> None:
-        """Copies a blocked value to a graph output of the same elements in row-major order."""
-        kind = self.graph.types[source]
-        batch, channels, height, width = kind.shape
-        place = self._new(output, kind.nbytes, blocked=False)
-        work = Relayout(batch, channels, height * width, False, True)
-        self._call(work, (self._arg(self.places[source, True], "read"), self._arg(place, "write")), node)
+    def _with_scratch(self, args: tuple[Arg, ...], kernel: Kernel) -> tuple[Arg, ...]:
+        """The arguments with scratch put in where the kernel wants it."""
+        given = iter(args)
+        offset, found = 0, []
+        for argument in kernel.arguments:
+            if not argument.scratch:
+                found.append(next(given))
+                continue
+            size = argument.size * 4
+            found.append(Arg("scratch", "", "both", size, offset))
+            offset += ceil_div(size, 64) * 64
+        self.scratch = max(self.scratch, offset)
+        return tuple(found)
 
     def _is_joined(self, group: Group) -> bool:
         return group.output in self.blocked
@@ -267,14 +312,34 @@ class _Generator:
         whole = self._whole(node.outputs[0])
         offset = 0
         for value in node.inputs:
-            shape = self.graph.types[value].shape
-            size = blocked_bytes(shape, self.target)
+            size = blocked_bytes(self.graph.types[value].shape, self.target)
             if self.views.get(value) != (node.outputs[0], offset):
-                work = Map(shape[0], shape[1], shape[2] * shape[3], ())
                 source = self._read(value, blocked=True)
+                placed = place_copy(contiguous("", (size // 4,)), contiguous("", (size // 4,)))
+                assert placed is not None
                 args = (self._arg(source, "read"), self._arg(shifted(whole, offset, size), "write"))
-                self._call(work, args, f"{node.name} ({value})")
+                self._call(placed.work, args, f"{node.name} ({value})")
             offset += size
+
+    def _placed_call(self, placed: Placed, node: str) -> None:
+        """A call of a template that follows strides."""
+        args = []
+        for view in placed.reads:
+            if view.root in placed.arrays:
+                args.append(self._param(view.root, placed.arrays[view.root]))
+            else:
+                place = self._within(view, self._read(view.root, blocked=view.blocked))
+                args.append(self._arg(place, "read", 4))
+        view = placed.output
+        if (view.root, view.blocked) not in self.places:
+            kind = self.graph.types[view.root]
+            size = blocked_bytes(kind.shape, self.target) if view.blocked else kind.nbytes
+            self._new(view.root, size, blocked=view.blocked)
+        place = self._within(view, self.places[view.root, view.blocked])
+        self._call(placed.work, (*args, self._arg(place, "write", 4)), node)
+
+    def _within(self, view: View, place: Location) -> Location:
+        return shifted(place, view.offset * 4, view.span * 4)
 
     def _long_tail(self, node: Any) -> None:
         symbol = f"t{len(self.functions)}"

@@ -15,7 +15,21 @@ import numpy as np
 from ..graph import Array, Graph, Node
 from .epilogue import ACTIVATIONS, BINARY, Step
 
-ANCHORS = frozenset({"Conv", "Dense", "MaxPool", "AveragePool", "GlobalAveragePool", "Resize"})
+_BLOCKED: frozenset[str] = frozenset({"none", "scalar", "channel", "tensor", "channel_tensor"})
+_ACCEPTS: dict[str, frozenset[str]] = {
+    "Conv": _BLOCKED,
+    "MaxPool": _BLOCKED,
+    "AveragePool": _BLOCKED,
+    "GlobalAveragePool": _BLOCKED,
+    "Resize": _BLOCKED,
+    "Dense": frozenset({"none", "scalar", "channel", "tensor"}),
+    "MatMul": _BLOCKED | {"broadcast"},
+    "Softmax": frozenset(),
+    "LayerNormalization": frozenset(),
+}
+"""Anchors, and the operands of steps that each can take along."""
+
+ANCHORS = frozenset(_ACCEPTS)
 
 # Attributes that become a Step's values, in the order of the activation's parameters.
 _ATTRIBUTES: dict[str, tuple[str, ...]] = {
@@ -94,24 +108,27 @@ def _grow(graph: Graph, group: Group, taken: set[str]) -> Group:
         reader = readers[0]
         if reader.name in taken or reader.op in ANCHORS:
             return group
-        found = as_step(graph, reader, value)
-        if found is None or (group.anchor is not None and group.anchor.op == "Dense" and _tensor(found[0])):
+        found = as_step(graph, reader, value, last=is_by_rows(group))
+        if found is None or (group.anchor is not None and found[0].operand not in _ACCEPTS[group.anchor.op]):
             return group
         step, operand = found
         operands = (*group.operands, operand) if operand else group.operands
         group = Group(group.anchor, (*group.nodes, reader), group.source, (*group.steps, step), operands)
 
 
-def _tensor(step: Step) -> bool:
-    return step.operand in ("tensor", "channel_tensor")
+def is_by_rows(group: Group) -> bool:
+    """Whether a vector per channel belongs to the last axis, whatever the rank."""
+    return group.anchor is not None and group.anchor.op in ("Dense", "MatMul")
 
 
-def as_step(graph: Graph, node: Node, running: str) -> tuple[Step, str] | None:
+def as_step(graph: Graph, node: Node, running: str, *, last: bool = False) -> tuple[Step, str] | None:
     """The node as a step on the value `running`, with its operand's name ("" if none), or None if it is no
-    step.
+    step. `last`: channels are the last axis.
     """
     if graph.types[running] != graph.types[node.outputs[0]] or graph.types[running].dtype != "float32":
         return None
+    if node.op == "Gelu" and node.attributes["approximate"] == "tanh":
+        return Step("GeluTanh"), ""
     if node.op in ACTIVATIONS:
         keys = _ATTRIBUTES.get(node.op, ())
         return Step(node.op, values=tuple(float(str(node.attributes[key])) for key in keys)), ""
@@ -119,7 +136,7 @@ def as_step(graph: Graph, node: Node, running: str) -> tuple[Step, str] | None:
         return None
     position = node.inputs.index(running)
     other = node.inputs[1 - position]
-    operand = _operand(graph, running, other)
+    operand = _operand(graph, running, other, last)
     if operand is None:
         return None
     kind, values = operand
@@ -127,25 +144,30 @@ def as_step(graph: Graph, node: Node, running: str) -> tuple[Step, str] | None:
     return Step(node.op, kind, values, reverse), "" if kind == "scalar" else other  # type: ignore[arg-type]
 
 
-def _operand(graph: Graph, running: str, other: str) -> tuple[str, tuple[float, ...]] | None:
+def _operand(graph: Graph, running: str, other: str, last: bool) -> tuple[str, tuple[float, ...]] | None:
     shape, other_type = graph.types[running].shape, graph.types[other]
     if other_type.dtype != "float32":
         return None
     constant = graph.constants.get(other)
-    if constant is not None:
-        if constant.size == 1:
-            return "scalar", (float(constant.reshape(-1)[0]),)
-        return ("channel", ()) if channel_vector(constant, shape) is not None else None
-    if other_type.shape == shape:
+    if constant is not None and constant.size == 1:
+        return "scalar", (float(constant.reshape(-1)[0]),)
+    if constant is not None and channel_vector(constant, shape, last=last) is not None:
+        return "channel", ()
+    if other_type.shape == shape and constant is None:
         return "tensor", ()
-    if len(shape) == 4 and other_type.shape == (*shape[:2], 1, 1):
+    if len(shape) == 4 and other_type.shape == (*shape[:2], 1, 1) and constant is None and not last:
         return "channel_tensor", ()
+    aligned = (1,) * (len(shape) - len(other_type.shape)) + other_type.shape
+    if len(aligned) == len(shape) and all(n in (1, m) for n, m in zip(aligned, shape, strict=True)):
+        return "broadcast", ()
     return None
 
 
-def channel_vector(constant: Array, shape: Sequence[int]) -> Array | None:
-    """A constant as one value per channel of a tensor of this shape (axis 1 of 4, else the last), or None."""
-    axis = 1 if len(shape) == 4 else len(shape) - 1
+def channel_vector(constant: Array, shape: Sequence[int], *, last: bool = False) -> Array | None:
+    """A constant as one value per channel of a tensor of this shape, or None. Channels are axis 1 of 4 unless
+    `last`, else the last axis.
+    """
+    axis = 1 if len(shape) == 4 and not last else len(shape) - 1
     wanted = [1] * len(shape)
     wanted[axis] = shape[axis]
     aligned = (1,) * (len(shape) - constant.ndim) + constant.shape

@@ -11,8 +11,34 @@ from typing import Any
 from ..graph import Graph, Node
 from ..target import Target
 from .groups import Group
-from .templates import conv2d, dense, depthwise, elementwise, global_pool, pool, relayout, upsample
-from .workload import Conv2d, Dense, Depthwise, GlobalPool, Map, Pool, Relayout, Upsample, Window, Workload
+from .templates import (
+    conv2d,
+    dense,
+    depthwise,
+    elementwise,
+    global_pool,
+    matmul,
+    permute,
+    pool,
+    relayout,
+    rows,
+    upsample,
+)
+from .workload import (
+    Conv2d,
+    Dense,
+    Depthwise,
+    GlobalPool,
+    Map,
+    MatMul,
+    Permute,
+    Pool,
+    Relayout,
+    Rows,
+    Upsample,
+    Window,
+    Workload,
+)
 
 TEMPLATES: Mapping[type, ModuleType] = {
     Conv2d: conv2d,
@@ -21,6 +47,9 @@ TEMPLATES: Mapping[type, ModuleType] = {
     Pool: pool,
     GlobalPool: global_pool,
     Map: elementwise,
+    Permute: permute,
+    MatMul: matmul,
+    Rows: rows,
     Upsample: upsample,
     Relayout: relayout,
 }
@@ -34,8 +63,7 @@ def match(graph: Graph, group: Group, target: Target, *, blocked_source: bool) -
     types = [graph.types[v] for node in group.nodes for v in (*node.inputs, *node.outputs) if v]
     if any(kind.dtype != "float32" for kind in types):
         return None
-    key = group.anchor.op if group.anchor is not None else "chain"
-    rule = _RULES.get(key)
+    rule = _RULES.get(group.anchor.op) if group.anchor is not None else None
     return rule(graph, group, target, blocked_source) if rule else None
 
 
@@ -130,13 +158,6 @@ def _resize(graph: Graph, group: Group, target: Target, blocked: bool) -> Worklo
     return Upsample(*shape, (out[2] // shape[2], out[3] // shape[3]), group.steps)
 
 
-def _chain(graph: Graph, group: Group, target: Target, blocked: bool) -> Workload | None:
-    shape = graph.types[group.source].shape if group.source else ()
-    if not group.steps or len(shape) != 4 or not blocked:
-        return None
-    return Map(shape[0], shape[1], shape[2] * shape[3], group.steps)
-
-
 _Rule = Callable[[Graph, Group, Target, bool], Workload | None]
 _RULES: Mapping[str, _Rule] = {
     "Conv": _conv,
@@ -145,5 +166,4 @@ _RULES: Mapping[str, _Rule] = {
     "AveragePool": _pool,
     "GlobalAveragePool": _global,
     "Resize": _resize,
-    "chain": _chain,
 }

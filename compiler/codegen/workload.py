@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import prod
 
 from .epilogue import Step
 
@@ -17,6 +18,14 @@ def ceil_div(value: int, divisor: int) -> int:
 
 def describe(steps: Sequence[Step]) -> str:
     return "+".join(str(step) for step in steps) or "-"
+
+
+def times(extents: Sequence[int]) -> str:
+    return "x".join(map(str, extents)) or "1"
+
+
+def dotted(strides: Sequence[int]) -> str:
+    return ".".join(map(str, strides)) or "0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,19 +195,128 @@ class GlobalPool:
 
 @dataclass(frozen=True, slots=True)
 class Map:
-    """A chain of element-wise steps over a blocked tensor of `pixels` positions per channel."""
+    """A chain of element-wise steps, or a copy if there is none, in loops of these `extents`, outermost
+    first. Strides in elements: of the source, of each step's operand, of the output; the innermost is 1 in
+    the output, 0 or 1 in operands.
+    """
 
-    batch: int
-    channels: int
-    pixels: int
+    extents: tuple[int, ...]
+    source: tuple[int, ...]
+    operands: tuple[tuple[int, ...], ...]
+    output: tuple[int, ...]
     epilogue: tuple[Step, ...]
 
     def __str__(self) -> str:
-        return f"map n{self.batch} {self.channels}x{self.pixels} {describe(self.epilogue)}"
+        strides = " ".join(dotted(own) for own in (self.source, *self.operands))
+        return f"map {times(self.extents)} {strides} -> {dotted(self.output)} {describe(self.epilogue)}"
+
+    def span(self, strides: tuple[int, ...]) -> int:
+        """Elements from the first to behind the last, for one tensor's strides."""
+        return 1 + sum((n - 1) * stride for n, stride in zip(self.extents, strides, strict=True))
 
     @property
     def flops(self) -> int:
-        return self.batch * self.channels * self.pixels * len(self.epilogue)
+        return prod(self.extents) * len(self.epilogue)
+
+
+@dataclass(frozen=True, slots=True)
+class Permute:
+    """A copy of `rows` × `columns` elements for every step of the outer loops: columns are consecutive in the
+    source and `write_stride` apart in the output, rows the other way round.
+    """
+
+    extents: tuple[int, ...]
+    source: tuple[int, ...]
+    output: tuple[int, ...]
+    rows: int
+    columns: int
+    read_stride: int
+    write_stride: int
+
+    def __str__(self) -> str:
+        outer = f"{times(self.extents)} {dotted(self.source)} -> {dotted(self.output)}"
+        return f"permute {self.rows}.{self.read_stride}x{self.columns}.{self.write_stride} in {outer}"
+
+    @property
+    def source_span(self) -> int:
+        outer = sum((n - 1) * step for n, step in zip(self.extents, self.source, strict=True))
+        return outer + (self.rows - 1) * self.read_stride + self.columns
+
+    @property
+    def output_span(self) -> int:
+        outer = sum((n - 1) * step for n, step in zip(self.extents, self.output, strict=True))
+        return outer + (self.columns - 1) * self.write_stride + self.rows
+
+    @property
+    def flops(self) -> int:
+        return 0
+
+
+@dataclass(frozen=True, slots=True)
+class MatMul:
+    """rows × inner times inner × columns for every step of the `batch` loops, both sides variable. Strides
+    are (batch loops …, rows, columns) of each matrix; the output's columns are consecutive, and the second
+    matrix's columns or its rows are.
+    """
+
+    batch: tuple[int, ...]
+    rows: int
+    inner: int
+    columns: int
+    first: tuple[int, ...]
+    second: tuple[int, ...]
+    operands: tuple[tuple[int, ...], ...]
+    output: tuple[int, ...]
+    epilogue: tuple[Step, ...]
+
+    def __str__(self) -> str:
+        strides = " ".join(dotted(own) for own in (self.first, self.second, *self.operands))
+        return (
+            f"matmul {times(self.batch)} of {self.rows}x{self.inner}x{self.columns} {strides} "
+            f"-> {dotted(self.output)} {describe(self.epilogue)}"
+        )
+
+    @property
+    def is_transposed(self) -> bool:
+        """Whether the second matrix lies column by column."""
+        return self.second[-1] != 1 and self.columns > 1
+
+    def span(self, strides: tuple[int, ...], rows: int, columns: int) -> int:
+        """Elements from the first to behind the last of one operand."""
+        extents = (*self.batch, rows, columns)
+        return 1 + sum((n - 1) * stride for n, stride in zip(extents, strides, strict=True))
+
+    @property
+    def flops(self) -> int:
+        return 2 * prod(self.batch) * self.rows * self.inner * self.columns
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Softmax or layer normalisation of rows of `length` consecutive elements, in loops of these `extents`;
+    strides of source and output in those loops.
+    """
+
+    kind: str  # "softmax" | "layernorm"
+    extents: tuple[int, ...]
+    length: int
+    source: tuple[int, ...]
+    output: tuple[int, ...]
+    epsilon: float = 0.0
+    bias: bool = False
+
+    def __str__(self) -> str:
+        loops = f"{times(self.extents)} {dotted(self.source)} -> {dotted(self.output)}"
+        extra = f" {self.epsilon:.9g} {'bias' if self.bias else 'nobias'}" if self.kind == "layernorm" else ""
+        return f"{self.kind} {self.length} in {loops}{extra}"
+
+    def span(self, strides: tuple[int, ...]) -> int:
+        outer = sum((n - 1) * stride for n, stride in zip(self.extents, strides, strict=True))
+        return outer + self.length
+
+    @property
+    def flops(self) -> int:
+        return prod(self.extents) * self.length * (20 if self.kind == "softmax" else 8)
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,4 +362,6 @@ class Relayout:
         return 0
 
 
-Workload = Conv2d | Depthwise | Dense | Pool | GlobalPool | Map | Upsample | Relayout
+Workload = (
+    Conv2d | Depthwise | Dense | Pool | GlobalPool | Map | Permute | MatMul | Rows | Upsample | Relayout
+)

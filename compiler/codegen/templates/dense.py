@@ -16,9 +16,8 @@ from tvm import tirx
 
 from ...target import Target
 from .. import epilogue, tile
-from ..builder import Expr, Kernel, KernelBuilder, load
+from ..builder import Expr, Kernel, KernelBuilder, load, load_first
 from ..object import tvm_target
-from ..operands import Operands
 from ..tile import Tile
 from ..workload import Dense, ceil_div
 
@@ -68,7 +67,8 @@ def pack(work: Dense, config: Config, target: Target, weight: npt.NDArray[Any]) 
 
 
 def build(work: Dense, config: Config, target: Target, symbol: str) -> Kernel:
-    """The kernel. Arguments: input, weights, [bias], constants per column of the epilogue, output."""
+    """The kernel. Arguments: input, weights, [bias], operands of the epilogue (per column, or
+    of the output's shape), output."""
     lanes = target.lanes
     blocks = ceil_div(work.columns, lanes)
     groups = _groups(work, config, target)
@@ -76,10 +76,15 @@ def build(work: Dense, config: Config, target: Target, symbol: str) -> Kernel:
     source = builder.pointer("input", work.rows * work.inner, 4)
     weights = builder.pointer("weights", work.inner * blocks * lanes, target.vector_bytes)
     bias = builder.pointer("bias", blocks * lanes, target.vector_bytes) if work.bias else None
-    operands = Operands(builder, work.epilogue, 1, blocks, work.rows * work.columns, lanes)
+    operands = [
+        builder.pointer(f"operand{index}", blocks * lanes, target.vector_bytes)
+        if step.operand == "channel"
+        else builder.pointer(f"operand{index}", work.rows * work.columns, 4)
+        for index, step in enumerate(step for step in work.epilogue if step.takes_argument)
+    ]
+    kinds = [step.operand for step in work.epilogue if step.takes_argument]
     output = builder.pointer("output", work.rows * work.columns, 4)
     acc = builder.local("acc", config.rows * config.blocks * lanes)
-    partial = builder.local("partial", lanes)
 
     def body(row: Expr, rows: int, group: Expr, width: int, last_lanes: int) -> None:
         shape = Tile(rows, width, lanes)
@@ -104,14 +109,17 @@ def build(work: Dense, config: Config, target: Target, symbol: str) -> Kernel:
             for block in range(width):
                 position = (row + index) * work.columns + (first_block + block) * lanes
                 position = builder.bind("position", position)
-                fetch = operands.at(position, first_block + block, first_block + block)
+                count = last_lanes if block == width - 1 else lanes
+
+                def fetch(
+                    operand: int, at: Expr = position, column: Expr = first_block + block, n: int = count
+                ) -> Expr:
+                    if kinds[operand] == "channel":
+                        return load(operands[operand], column * lanes, lanes)
+                    return load_first(operands[operand], at, n, lanes)
+
                 value = epilogue.apply(tile.accumulator(acc, shape, index, block), work.epilogue, fetch)
-                if block == width - 1 and last_lanes < lanes:
-                    builder.store(partial, 0, value, lanes)
-                    for lane in range(last_lanes):
-                        builder.store(output, position + lane, load(partial, lane))
-                else:
-                    builder.store(output, position, value, lanes)
+                builder.store_first(output, position, value, count, lanes)
 
     def by_group(row: Expr, rows: int, group: Expr) -> None:
         last_width = blocks - (groups - 1) * config.blocks

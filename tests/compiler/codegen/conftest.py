@@ -118,7 +118,7 @@ def check(target: Target, tmp_path: Path, rng: np.random.Generator) -> Check:
                 [call.kind for call in program.calls],
             )
         if only:
-            assert {call.kind.split()[0] for call in program.calls} <= {*only.split(), "relayout"}
+            assert {call.kind.split()[0] for call in program.calls} <= {*only.split(), "relayout", "copy"}
         return program
 
     return check_

@@ -13,6 +13,7 @@ from sanderling.compiler.codegen.groups import make_groups
 from sanderling.compiler.codegen.tuning import Tuner
 from sanderling.compiler.errors import NotNativeError
 from sanderling.compiler.graph import Graph, Node
+from sanderling.compiler.program import Program
 from sanderling.compiler.target import Target
 
 from .conftest import Check, Machine, make_graph
@@ -33,6 +34,11 @@ def _after_convolution(
     conv = Node("conv", "Conv", ("x", "w", ""), ("c",), POINT)
     held = {"w": _weights(24, 24, 1), **(constants or {})}
     return make_graph([conv, *nodes], {"x": np.zeros(SHAPE, np.float32)}, held, {"c": SHAPE, **shapes})
+
+
+def _copies(program: Program) -> int:
+    """Calls that only move data, apart from changes of layout."""
+    return sum(call.kind.startswith("copy") and "(layout)" not in call.node for call in program.calls)
 
 
 ACTIVATIONS: dict[str, dict[str, Any]] = {
@@ -144,7 +150,7 @@ def test_concatenations_of_channels_are_written_in_place(
     shapes |= {"j": (1, sum(parts), *SHAPE[2:]), "y": (1, 16, *SHAPE[2:])}
     program = check(_after_convolution(nodes, shapes, constants))
     if copies is not None:
-        assert sum(call.kind.startswith("elementwise") for call in program.calls) == copies
+        assert _copies(program) == copies
 
 
 def test_a_concatenation_inside_another_is_written_in_place_too(check: Check) -> None:
@@ -165,7 +171,7 @@ def test_a_concatenation_inside_another_is_written_in_place_too(check: Check) ->
     shapes = {name: (1, count, *SHAPE[2:]) for name, count in channels.items()}
     program = check(_after_convolution(nodes, shapes, constants))
     # `b` stands in two places, so one of them is a copy.
-    assert sum(call.kind.startswith("elementwise") for call in program.calls) == 1
+    assert _copies(program) == 1
 
 
 def test_upsampling_by_whole_factors_stays_in_blocks(check: Check) -> None:
