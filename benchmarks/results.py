@@ -20,19 +20,28 @@ def write(
     folder: Path, name: str, arguments: Sequence[str] | None, rows: list[dict[str, Any]], **facts: Any
 ) -> Path:
     """Write `<folder>/<name>.json` whole or not at all, and return its path."""
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    if "--output" in given:  # where the file lies does not matter, and may be nobody's business
-        del given[given.index("--output") : given.index("--output") + 2]
-    command = shlex.join(["python", "-m", f"benchmarks.{name}", *given])
     document = {
         "benchmark": name,
-        "command": command,
+        "command": command_line(name, arguments),
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
         "machine": describe_machine(),
         "versions": versions(),
         **facts,
         "rows": rows,
     }
+    return save(folder, name, document)
+
+
+def command_line(name: str, arguments: Sequence[str] | None) -> str:
+    """How a benchmark was called. Where its file lies does not matter, and may be nobody's business."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if "--output" in given:
+        del given[given.index("--output") : given.index("--output") + 2]
+    return shlex.join(["python", "-m", f"benchmarks.{name}", *given])
+
+
+def save(folder: Path, name: str, document: dict[str, Any]) -> Path:
+    """Write a finished document as `<folder>/<name>.json`."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}.json"
     with replacing(path) as file:

@@ -1,44 +1,57 @@
-"""Measure a model natively and in ONNX Runtime, in turns, each in a process of its own on the same CPUs.
+"""Measure a model with Sanderling and other runtimes, in turns, each in its own process on the same CPUs.
 
-An ONNX model is compiled for this machine first. Times are of one call from Python with arrays in and out.
+A model that is no package yet is compiled for this machine first. Times are of one call from Python with
+arrays in and out. Outputs are checked: a wrong answer is marked, however fast it was.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import shlex
+import sys
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sanderling.cli.arguments import positive_float, positive_int, seed, thread_counts
 from sanderling.cli.console import Progress, print_json, size, table
-from sanderling.cli.errors import CommandError
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
-
-    from sanderling.cli.contest import Limits, Result
+    from sanderling.cli.contest import Limits
 
 EXAMPLES = """\
   sanderling bench birds.sand
   sanderling bench birds.sand --threads 1,2 --duration 20 --json bench.json
-  sanderling bench model.onnx --runs 500
-  sanderling bench birds.sand --peers none
+  sanderling bench model.onnx --peers all --targets x86-64-v4,x86-64-v3
+  sanderling bench birds.sand --peers none --runs 500
 """
 
-_PEERS = ("onnxruntime",)
 _DEFAULT_SECONDS = 10.0
+_INTERRUPTED = 130
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", type=Path, help="a .sand package, or an ONNX model")
+    from sanderling.cli.peers import NAMES, peer_names
+
+    parser.add_argument("model", type=Path, help="a .sand package, or a model that can be compiled")
     parser.add_argument(
-        "--peers", type=_peers, default=_PEERS, metavar="P", help="onnxruntime (default) or none"
+        "--peers",
+        type=peer_names,
+        default=("onnxruntime",),
+        metavar="P[,P…]",
+        help=f"{', '.join(NAMES)}, all, or none (default: onnxruntime)",
     )
     parser.add_argument("--threads", type=thread_counts, default=(1,), metavar="N[,N…]", help="default: 1")
+    parser.add_argument(
+        "--targets",
+        type=_names,
+        default=(),
+        metavar="T[,T…]",
+        help="variants to measure (default: the best for this CPU)",
+    )
     limit = parser.add_mutually_exclusive_group()
     limit.add_argument(
         "--duration",
@@ -51,9 +64,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--input",
         action="append",
         metavar="NAME:SHAPE[:TYPE]",
-        help="fix an open dimension of an ONNX model, for example image:1x3x320x320:float32",
+        help="fix an open dimension of a model, for example image:1x3x320x320:float32",
     )
-    parser.add_argument("--variant", metavar="T", help="default: the best for this CPU")
     parser.add_argument("--seed", type=seed, default=0, help="of the random inputs")
     parser.add_argument(
         "--json", type=Path, metavar="F", help="write the results as JSON; - for standard output"
@@ -61,14 +73,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--html", type=Path, metavar="F", help="write a page with charts")
 
 
-def _peers(text: str) -> tuple[str, ...]:
-    if text == "none":
-        return ()
-    names = tuple(text.split(","))
-    unknown = [name for name in names if name not in _PEERS]
-    if unknown:
-        raise argparse.ArgumentTypeError(f"unknown peer {unknown[0]!r}; known: {', '.join(_PEERS)}, none")
-    return names
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(filter(None, text.split(","))))
 
 
 def execute(args: argparse.Namespace) -> int:
@@ -79,128 +85,137 @@ def execute(args: argparse.Namespace) -> int:
         if args.runs
         else Limits(seconds=args.duration or _DEFAULT_SECONDS)
     )
-    with Progress() as progress, _package(args.model, args.input or (), progress) as package:
-        results = [
-            result
-            for threads in args.threads
-            for result in _measure(package, args, threads, limits, progress)
-        ]
-        document = _document(args, package, results)
-    if args.html:
-        from sanderling.cli import bench_report
-
-        bench_report.write(args.html, document, results)
-    if args.json and str(args.json) != "-":
-        _write(args.json, document)
-    if args.json and str(args.json) == "-":
-        print_json(document)
-    else:
-        print(summary(results))
-        print(f"package: {size(document['package_bytes'])}")
-    return 0
+    document = new_document(limits, args.seed, shlex.join(["sanderling", *sys.argv[1:]]))
+    code = 0
+    try:
+        _measure(document, args, limits)
+    except KeyboardInterrupt:
+        if not document["rows"]:
+            raise
+        document["note"] = "incomplete: interrupted"
+        print("sanderling: interrupted; what was measured until then follows", file=sys.stderr)
+        code = _INTERRUPTED
+    _show(document, args)
+    return code
 
 
-def _measure(
-    package: Path, args: argparse.Namespace, threads: int, limits: Limits, progress: Progress
-) -> Sequence[Result]:
-    from sanderling.cli.contest import Entry, measure
+def _measure(document: dict[str, Any], args: argparse.Namespace, limits: Limits) -> None:
+    from sanderling.cli.study import StudyInterrupted, study
+    from sanderling.cli.subject import make_subject
 
-    entries = [Entry("native", "native", package, args.variant)]
-    entries += [Entry(name, name, package) for name in args.peers]
-    return measure(entries, threads, limits, package_inputs(package, args.seed), progress=progress)
-
-
-def package_inputs(path: Path, seed: int = 0) -> dict[str, npt.NDArray[Any]]:
-    """Reproducible inputs of the shapes and types that a package wants."""
-    from sanderling.compiler.graph import TensorType
-    from sanderling.compiler.reference import make_inputs
-    from sanderling.runtime.package import Package
-
-    with Package(path) as package:
-        specs = package.manifest.inputs
-    return make_inputs({spec.name: TensorType(spec.dtype.name, spec.shape) for spec in specs}, seed=seed)
-
-
-@contextmanager
-def _package(model: Path, inputs: Sequence[str], progress: Progress) -> Iterator[Path]:
-    """The package itself, or one compiled from an ONNX model for as long as it is needed."""
-    if not model.exists():
-        raise CommandError(f"{model}: no such file")
-    if model.suffix != ".onnx":
-        yield model
-        return
-    from sanderling import compiler
-    from sanderling.compiler.frontends import InputSpec
-
-    with tempfile.TemporaryDirectory(prefix="sanderling-bench-") as folder:
-        package = Path(folder) / f"{model.stem}.sand"
-        shapes = dict(InputSpec.parse(text) for text in inputs)
-        compiler.compile(model, output=package, inputs=shapes, verify=False, progress=progress)
-        yield package
+    with Progress() as progress, tempfile.TemporaryDirectory(prefix="sanderling-bench-") as name:
+        folder = Path(name)
+        subject = make_subject(args.model, args.targets, folder, inputs=args.input or (), progress=progress)
+        try:
+            for part in study(
+                subject,
+                folder,
+                wanted=args.peers,
+                threads=args.threads,
+                limits=limits,
+                seed=args.seed,
+                progress=progress,
+            ):
+                document["rows"] += part.rows
+                document["layers"] += part.layers
+        except StudyInterrupted as stop:
+            document["rows"] += stop.part.rows
+            raise
 
 
-def _document(args: argparse.Namespace, package: Path, results: Sequence[Result]) -> dict[str, Any]:
-    from sanderling.cli.machine import describe_machine
+def new_document(limits: Limits, seed: int, command: str) -> dict[str, Any]:
+    """A document without results; docs/benchmarks.md says what everything means."""
+    from sanderling.cli import contest
+    from sanderling.cli.agreement import TOLERANCE
+    from sanderling.cli.machine import describe_machine, versions
 
     return {
-        "model": args.model.name,
-        "package_bytes": package.stat().st_size,
+        "schema": 2,
+        "benchmark": "latency",
+        "command": command,
+        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
         "machine": describe_machine(),
-        "rows": [result.row() for result in results],
+        "versions": versions(),
+        "limits": {},
+        "settings": {
+            "duration_s": limits.seconds,
+            "pause_ms": 1000 * contest.PAUSE_SECONDS,
+            "turn_ms": 1000 * contest.TURN_SECONDS,
+            "warm_up_s": contest.WARM_UP_SECONDS,
+            "starts": limits.starts,
+            "pinned": True,
+            "batch": 1,
+            "seed": seed,
+            "tolerance": TOLERANCE,
+        },
+        "rows": [],
+        "layers": [],
     }
 
 
-def _write(path: Path, document: dict[str, Any]) -> None:
-    from sanderling.compiler.files import replacing
+def _show(document: dict[str, Any], args: argparse.Namespace) -> None:
+    if args.html:
+        from sanderling.cli import bench_report
 
-    with replacing(path) as file:
-        file.write(json.dumps(document, indent=2, ensure_ascii=False).encode() + b"\n")
+        bench_report.write(args.html, document)
+    if args.json and str(args.json) == "-":
+        print_json(document)
+        return
+    if args.json:
+        from sanderling.compiler.files import replacing
+
+        with replacing(args.json) as file:
+            file.write(json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False).encode() + b"\n")
+    print(summary(document["rows"]))
 
 
-def summary(results: Sequence[Result]) -> str:
-    """A table, and for each peer how its median compares with ours."""
-    rows = [
-        [
-            f"{result.entry.name} {result.version}",
-            str(result.threads),
-            *(
-                f"{getattr(result.latency, f'{name}_ms'):.3f}"
-                for name in ("min", "p50", "p90", "p99", "mean")
-            ),
-            f"{result.latency.throughput:.1f}",
-            f"{result.first_ms:.2f}",
-            f"{result.load_ms:.1f}",
-            f"{result.import_ms:.0f}",
-            size(result.peak_bytes),
-        ]
-        for result in results
-    ]
-    header = [
-        "ms",
-        "threads",
-        "min",
-        "p50",
-        "p90",
-        "p99",
-        "mean",
-        "runs/s",
-        "first",
-        "load",
-        "import",
-        "peak memory",
-    ]
-    lines = [table(header, rows)]
-    lines += [
-        _comparison(own, peer)
-        for own in results
-        for peer in results
-        if own.entry.runtime == "native" and peer.entry.runtime != "native" and own.threads == peer.threads
-    ]
+_TIMES = ("min_ms", "p50_ms", "p90_ms", "p99_ms", "mean_ms")
+_HEADER = (
+    *("ms", "target", "threads", "min", "p50", "p90", "p99", "mean"),
+    *("runs/s", "start", "memory", "model", "outcome"),
+)
+
+
+def summary(rows: Sequence[Mapping[str, Any]]) -> str:
+    """A table, and for each other runtime how our median compares with its own."""
+    lines = [table(_HEADER, [_cells(row) for row in rows], left=2)]
+    lines += [_comparison(own, peer) for own in rows for peer in rows if _comparable(own, peer)]
+    lines += [f"{_who(row)}, {row['outcome']}: {row['note']}" for row in rows if row["note"]]
     return "\n".join(lines)
 
 
-def _comparison(own: Result, peer: Result) -> str:
-    ratio = own.latency.p50_ms / peer.latency.p50_ms
-    threads = f"{own.threads} thread{'s' if own.threads > 1 else ''}"
-    error = f"; largest error {own.error:.1e} of the largest output" if own.error is not None else ""
-    return f"{threads}: native takes {ratio:.2f} × {peer.entry.name}'s median{error}"
+def _cells(row: Mapping[str, Any]) -> list[str]:
+    times = [f"{row[name]:.3f}" if name in row else "–" for name in _TIMES]
+    memory = (
+        size(max(0, row["peak_memory_bytes"] - row["base_memory_bytes"]))
+        if "peak_memory_bytes" in row
+        else "–"
+    )
+    return [
+        f"{row['runtime']} {row['version'] or ''}".strip(),
+        row["target"],
+        str(row["threads"]),
+        *times,
+        f"{row['throughput']:.1f}" if "throughput" in row else "–",
+        f"{row['start_ms']:.0f}" if "start_ms" in row else "–",
+        memory,
+        size(row["model_bytes"]) if row["model_bytes"] else "–",
+        row["outcome"] if row["error"] is None else f"{row['outcome']} ({row['error']:.0e})",
+    ]
+
+
+def _comparable(own: Mapping[str, Any], peer: Mapping[str, Any]) -> bool:
+    ours, theirs = own["runtime"] == "sanderling", peer["runtime"] != "sanderling"
+    return ours and theirs and own["threads"] == peer["threads"] and "p50_ms" in own and "p50_ms" in peer
+
+
+def _comparison(own: Mapping[str, Any], peer: Mapping[str, Any]) -> str:
+    marks = "".join(
+        f"; {row['runtime']}'s answer is wrong" for row in (own, peer) if row["outcome"] == "wrong"
+    )
+    return f"{_who(own)} takes {own['p50_ms'] / peer['p50_ms']:.2f} × {_who(peer)}'s median{marks}"
+
+
+def _who(row: Mapping[str, Any]) -> str:
+    threads = f"{row['threads']} thread{'s' if row['threads'] > 1 else ''}"
+    return f"{row['runtime']} ({row['target']}, {threads})"

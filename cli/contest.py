@@ -1,140 +1,176 @@
 """Runtimes measured in turns: a few runs of one, a pause, a few runs of the next, until the time is up.
 
-What slows the machine for a while then slows all of them, so their ratio holds where their times do not.
+What slows the machine for a while then slows all of them, so their ratio holds where their times do not. A
+runtime that fails drops out with its reason; the others go on.
 """
 
 from __future__ import annotations
 
-import contextlib
-import json
-import math
 import os
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from statistics import median
+from typing import Any, Literal
 
-import numpy as np
 import numpy.typing as npt
 
-from sanderling.cli.contender import save_arrays
-from sanderling.cli.errors import CommandError
+from sanderling.cli.agreement import TOLERANCE, Arrays, DisagreementError, relative_error
+from sanderling.cli.child import OWN_PYTHON, Child, ContenderError
+from sanderling.cli.contenders.arrays import load_arrays, save_arrays
 from sanderling.cli.statistics import Latency
-from sanderling.compiler.reference import largest_error
 
 PAUSE_SECONDS = 0.05  # worker threads of the last one may still spin
 TURN_SECONDS = 0.25
 WARM_UP_SECONDS = 0.5
 WARM_UP_RUNS = 50
-_ENDING_SECONDS = 10
+STARTS = 3
+_LOAD_SECONDS = 300.0  # that loading may take, and a single run beyond its time
+_REFERENCE = "onnxruntime"
+
+Outcome = Literal["right", "wrong", "failed", "unsupported", "unchecked"]
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """Who takes part: a runtime, its file, and for a package the variant (None: the best here)."""
+    """Who takes part: a runtime, what it loads, and where it runs.
 
-    name: str
+    `target` is our variant, or what a peer is held to (``native``: nothing). An entry with a `note` does not
+    run at all: that is why (see `outcome`).
+    """
+
     runtime: str
-    path: Path
+    files: tuple[Path, ...]
+    target: str = "native"
     variant: str | None = None
+    python: tuple[str | Path, ...] = OWN_PYTHON
+    environment: Mapping[str, str] = field(default_factory=dict)
+    version: str = ""
+    note: str | None = None
+    outcome: Outcome = "unsupported"
+
+    @property
+    def name(self) -> str:
+        return self.runtime if self.target == "native" else f"{self.runtime} ({self.target})"
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """When to stop: after `runs` runs or `seconds` seconds of running for each, whichever comes first."""
+    """When to stop: after `runs` runs or `seconds` seconds of running for each, whichever comes first.
+
+    `starts` fresh processes give start-up times and memory.
+    """
 
     runs: int = 1_000_000_000
     seconds: float = 10.0
+    starts: int = STARTS
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """How a fresh process came to its first result: medians over several of them, and the most memory."""
+
+    import_ms: float
+    load_ms: float
+    first_ms: float
+    base_bytes: int
+    peak_bytes: int
+
+    @classmethod
+    def of(cls, answers: Sequence[Mapping[str, Any]]) -> Start:
+        """Raises ValueError for none."""
+        return cls(
+            import_ms=median(answer["import_ms"] for answer in answers),
+            load_ms=median(answer["load_ms"] for answer in answers),
+            first_ms=median(answer["first_ms"] for answer in answers),
+            base_bytes=max(answer["base_bytes"] for answer in answers),
+            peak_bytes=max(answer["peak_bytes"] for answer in answers),
+        )
+
+    def row(self) -> dict[str, Any]:
+        """As the document names it."""
+        total = self.import_ms + self.load_ms + self.first_ms
+        return {
+            "import_ms": round(self.import_ms, 3),
+            "load_ms": round(self.load_ms, 3),
+            "first_ms": round(self.first_ms, 3),
+            "start_ms": round(total, 3),
+            "peak_memory_bytes": self.peak_bytes,
+            "base_memory_bytes": self.base_bytes,
+        }
 
 
 @dataclass(frozen=True)
 class Result:
-    """What one entry did.
-
-    `error` is its largest deviation from the last entry's outputs, relative to their largest magnitude; None
-    for that reference itself.
-    """
+    """What one entry did. `error` is relative to the reference's largest output; None for the reference."""
 
     entry: Entry
-    version: str
     threads: int
-    latency: Latency
-    import_ms: float
-    load_ms: float
-    first_ms: float
-    peak_bytes: int
-    error: float | None
-    milliseconds: tuple[float, ...] = field(repr=False)
+    outcome: Outcome
+    note: str | None = None
+    version: str = ""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    error: float | None = None
+    start: Start | None = None
+    milliseconds: tuple[float, ...] = field(default=(), repr=False)
 
-    def row(self) -> dict[str, Any]:
-        """For JSON."""
-        return {
-            "runtime": self.entry.name,
-            "version": self.version,
-            "threads": self.threads,
-            **self.latency.rounded(),
-            "import_ms": round(self.import_ms, 3),
-            "load_ms": round(self.load_ms, 3),
-            "first_ms": round(self.first_ms, 3),
-            "peak_memory_bytes": self.peak_bytes,
-            "error": self.error,
-        }
+    @property
+    def measured(self) -> bool:
+        """Whether there are times."""
+        return bool(self.milliseconds)
+
+    @property
+    def latency(self) -> Latency:
+        """Raises ValueError if nothing was measured."""
+        return Latency.of(self.milliseconds)
 
 
-class _Child:
-    """A contender process, and its requests."""
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C during a contest; `results` is what was measured until then."""
 
-    def __init__(self, entry: Entry) -> None:
-        self.entry = entry
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "sanderling.cli.contender"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+    def __init__(self, results: Sequence[Result]) -> None:
+        super().__init__()
+        self.results = tuple(results)
 
-    def ask(self, do: str, **request: Any) -> dict[str, Any]:
-        process = self._process
-        assert process.stdin
-        assert process.stdout
-        try:
-            process.stdin.write(json.dumps({"do": do, **request}) + "\n")
-            process.stdin.flush()
-            line = process.stdout.readline()
-        except BrokenPipeError:
-            line = ""
-        if not line:
-            raise CommandError(f"{self.entry.name}: the measuring process died{self._last_words()}")
-        answer: dict[str, Any] = json.loads(line)
-        if "error" in answer:
-            raise CommandError(f"{self.entry.name}: {answer['error']}")
-        return answer
 
-    def _last_words(self) -> str:
-        _, errors = self._process.communicate()
-        lines = errors.strip().splitlines()
-        status = self._process.returncode
-        return (
-            f" ({f'signal {-status}' if status < 0 else f'exit {status}'}{': ' + lines[-1] if lines else ''})"
-        )
+@dataclass
+class _Participant:
+    """An entry during the contest; `failure` ends its part in it."""
+
+    entry: Entry
+    child: Child | None = None
+    start: Start | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    error: float | None = None
+    outcome: Outcome = "right"
+    note: str | None = None
+    times: list[float] = field(default_factory=list)
+
+    def drop(self, outcome: Outcome, note: str) -> None:
+        self.outcome, self.note = outcome, " ".join(note.split())
+        self.times.clear()
+        self.end()
 
     def end(self) -> None:
-        with contextlib.suppress(BrokenPipeError):
-            assert self._process.stdin
-            self._process.stdin.close()
-        try:
-            self._process.wait(_ENDING_SECONDS)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        for stream in (self._process.stdout, self._process.stderr):
-            if stream:
-                stream.close()
+        if self.child is not None:
+            self.child.end()
+            self.child = None
+
+    def result(self, threads: int, note: str | None = None) -> Result:
+        return Result(
+            self.entry,
+            threads,
+            self.outcome,
+            self.note or note,
+            self.facts.get("version", self.entry.version),
+            self.facts.get("settings", {}),
+            self.error,
+            self.start,
+            tuple(self.times),
+        )
 
 
 def measure(
@@ -143,76 +179,131 @@ def measure(
     limits: Limits,
     feeds: Mapping[str, npt.NDArray[Any]],
     *,
+    reference: Arrays | str,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> list[Result]:
-    """Run all entries on `feeds` in turns, and check all outputs against the last entry's, the reference.
+    """Measure all entries on `feeds`, and check their outputs against `reference`.
 
-    Raises CommandError if an entry fails; its message names it.
+    `reference` may also be the reason why there is none. Raises Interrupted on Ctrl-C.
     """
-    with tempfile.TemporaryDirectory(prefix="sanderling-bench-") as folder, _children(entries) as children:
+    note = progress or (lambda *_: None)
+    with tempfile.TemporaryDirectory(prefix="sanderling-bench-") as folder, ExitStack() as stack:
         feeds_path = Path(folder) / "feeds.npz"
         save_arrays(feeds_path, dict(feeds))
-        loaded = [
-            child.ask(
-                "load",
-                runtime=child.entry.runtime,
-                path=str(child.entry.path),
-                variant=child.entry.variant,
-                threads=threads,
-                cpus=_cpus(threads),
-                feeds=str(feeds_path),
-            )
-            for child in children
-        ]
-        times = _take_turns(children, limits, progress or (lambda *_: None))
-        outputs = [_outputs(child, Path(folder) / f"{index}.npz") for index, child in enumerate(children)]
-        reference = outputs[-1]
-        return [
-            Result(
-                entry=child.entry,
-                version=facts["version"],
-                threads=threads,
-                latency=Latency.of(milliseconds),
-                import_ms=facts["import_ms"],
-                load_ms=facts["load_ms"],
-                first_ms=facts["first_ms"],
-                peak_bytes=child.ask("memory")["peak_bytes"],
-                error=None if found is reference else relative_error(found, reference),
-                milliseconds=tuple(milliseconds),
-            )
-            for child, facts, milliseconds, found in zip(children, loaded, times, outputs, strict=True)
-        ]
+        people = [_Participant(entry) for entry in entries]
+        for person in people:
+            stack.callback(person.end)
+            if person.entry.note is not None:
+                person.drop(person.entry.outcome, person.entry.note)
+        running = [person for person in people if person.entry.note is None]
+        try:
+            for index, person in enumerate(running):
+                note(f"starting {person.entry.name}", index, len(running))
+                _try(person, lambda p: _start(p, threads, limits, feeds_path))
+            for person in running:
+                _try(person, lambda p: _warm_up(p, threads, limits, feeds_path))
+                _try(person, lambda p: _check(p, Path(folder) / "outputs.npz", reference))
+            _take_turns(running, limits, note)
+        except KeyboardInterrupt:
+            measured = [person for person in people if person.times or person.entry.note is not None]
+            raise Interrupted([p.result(threads, "incomplete: interrupted") for p in measured]) from None
+        return [person.result(threads) for person in people]
 
 
-@contextlib.contextmanager
-def _children(entries: Sequence[Entry]) -> Iterator[list[_Child]]:
-    children: list[_Child] = []
+def reference_outputs(path: Path, feeds: Mapping[str, npt.NDArray[Any]]) -> Arrays | str:
+    """ONNX Runtime's outputs, with its optimisations as shipped; or why there are none."""
+    with tempfile.TemporaryDirectory(prefix="sanderling-bench-") as name:
+        folder = Path(name)
+        save_arrays(folder / "feeds.npz", dict(feeds))
+        try:
+            with Child() as child:
+                _load(child, Entry(_REFERENCE, (path,)), 1, folder / "feeds.npz")
+                child.ask("save", path=str(folder / "outputs.npz"), timeout=_LOAD_SECONDS)
+        except ContenderError as error:
+            return f"no reference to check against: ONNX Runtime: {error}"
+        return load_arrays(folder / "outputs.npz")
+
+
+def _try(person: _Participant, step: Callable[[_Participant], None]) -> None:
+    """Take a step, unless it dropped out before; or drop it out now."""
+    if person.note is not None:
+        return
     try:
-        children.extend(
-            map(_Child, entries)
-        )  # one by one: those that did start are ended even if the next fails
-        yield children
-    finally:
-        for child in children:
-            child.end()
+        step(person)
+    except ContenderError as error:
+        person.drop("unsupported" if error.refused else "failed", str(error))
+
+
+def _load(child: Child, entry: Entry, threads: int, feeds: Path) -> dict[str, Any]:
+    return child.ask(
+        "load",
+        timeout=_LOAD_SECONDS,
+        runtime=entry.runtime,
+        files=[str(file) for file in entry.files],
+        variant=entry.variant,
+        threads=threads,
+        cpus=_cpus(threads),
+        feeds=str(feeds),
+    )
+
+
+def _start(person: _Participant, threads: int, limits: Limits, feeds: Path) -> None:
+    """Fresh processes, one after the other and nothing else: start-up and memory."""
+    answers = []
+    for _ in range(limits.starts):
+        with Child(person.entry.python, person.entry.environment) as child:
+            answers.append(_load(child, person.entry, threads, feeds))
+    person.start = Start.of(answers)
+
+
+def _warm_up(person: _Participant, threads: int, limits: Limits, feeds: Path) -> None:
+    person.child = Child(person.entry.python, person.entry.environment)
+    person.facts = _load(person.child, person.entry, threads, feeds)
+    _run(person.child, WARM_UP_RUNS, min(WARM_UP_SECONDS, limits.seconds))
+    time.sleep(PAUSE_SECONDS)
+
+
+def _check(person: _Participant, path: Path, reference: Arrays | str) -> None:
+    """A wrong answer stays in the contest, marked."""
+    assert person.child is not None
+    person.child.ask("save", path=str(path), timeout=_LOAD_SECONDS)
+    if isinstance(reference, str):
+        person.outcome, person.note = "unchecked", reference
+        return
+    if person.entry.runtime == _REFERENCE:
+        return
+    try:
+        person.error = relative_error(load_arrays(path), reference)
+    except DisagreementError as error:
+        person.outcome, person.note = "wrong", str(error)
+        return
+    if person.error > TOLERANCE:
+        person.outcome = "wrong"
+        person.note = f"error {person.error:.1e} of the largest output, more than {TOLERANCE:g}"
 
 
 def _take_turns(
-    children: Sequence[_Child], limits: Limits, progress: Callable[[str, int, int], None]
-) -> list[list[float]]:
-    for child in children:
-        child.ask("run", runs=WARM_UP_RUNS, seconds=min(WARM_UP_SECONDS, limits.seconds))
-        time.sleep(PAUSE_SECONDS)
-    times: list[list[float]] = [[] for _ in children]
-    while any(_wanted(own, limits) for own in times):
-        for child, own in zip(children, times, strict=True):
-            if not _wanted(own, limits):
-                continue
-            turn = min(TURN_SECONDS, limits.seconds - sum(own) / 1000)
-            own.extend(child.ask("run", runs=limits.runs - len(own), seconds=turn)["ms"])
+    people: Sequence[_Participant], limits: Limits, progress: Callable[[str, int, int], None]
+) -> None:
+    while wanted := [person for person in people if person.child and _wanted(person.times, limits)]:
+        for person in wanted:
+            _turn(person, limits)
             time.sleep(PAUSE_SECONDS)
-        shares = [max(sum(own) / 1000 / limits.seconds, len(own) / limits.runs) for own in times]
+        shares = [max(sum(p.times) / 1000 / limits.seconds, len(p.times) / limits.runs) for p in wanted]
         progress("measuring in turns", min(100, int(100 * min(shares))), 100)
+
+
+def _turn(person: _Participant, limits: Limits) -> None:
+    assert person.child is not None
+    seconds = min(TURN_SECONDS, limits.seconds - sum(person.times) / 1000)
+    try:
+        person.times += _run(person.child, limits.runs - len(person.times), seconds)
+    except ContenderError as error:
+        person.drop("failed", str(error))
+
+
+def _run(child: Child, runs: int, seconds: float) -> list[float]:
+    times: list[float] = child.ask("run", runs=runs, seconds=seconds, timeout=seconds + _LOAD_SECONDS)["ms"]
     return times
 
 
@@ -224,29 +315,3 @@ def _cpus(threads: int) -> list[int]:
     """The last `threads` CPUs we may use: interrupts tend to go to the first. Empty: no pinning."""
     available = sorted(os.sched_getaffinity(0))
     return available[-threads:] if threads <= len(available) else []
-
-
-def _outputs(child: _Child, path: Path) -> dict[str, npt.NDArray[Any]]:
-    child.ask("save", path=str(path))
-    with np.load(path) as stored:
-        return {name: stored[name] for name in stored.files}
-
-
-def relative_error(found: Mapping[str, npt.NDArray[Any]], reference: Mapping[str, npt.NDArray[Any]]) -> float:
-    """The worst output's largest |difference| over its largest |value|.
-
-    Raises CommandError if names or shapes differ, or where NaN or infinity stands in only one of them.
-    """
-    worst = 0.0
-    for name, wanted in reference.items():
-        got = found.get(name)
-        if got is None or got.shape != wanted.shape:
-            shape = None if got is None else got.shape
-            raise CommandError(f"output {name!r}: shape {shape}, not {wanted.shape}")
-        error = largest_error(got, wanted)
-        if math.isinf(error):
-            raise CommandError(
-                f"output {name!r}: NaN or infinity where the reference has none, or the reverse"
-            )
-        worst = max(worst, error)
-    return worst

@@ -9,15 +9,20 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sanderling.cli.arguments import positive_float, positive_int, seed
+from sanderling.cli.bench_figures import display_name
 from sanderling.cli.console import Progress, print_json, size
 from sanderling.cli.errors import CommandError
 from sanderling.cli.show import Frame, Show
+
+if TYPE_CHECKING:
+    from sanderling.cli.contest import Result
 
 EXAMPLES = """\
   sanderling demo
@@ -51,7 +56,10 @@ def execute(args: argparse.Namespace) -> int:
     print(f"clip: {len(show.frames)} frames; {found} of {birds} birds found and named, {wrong} boxes wrong")
     print(f"frame to boxes: {show.frame_latency.p50_ms:.2f} ms (median), one thread")
     for result in show.contest:
-        print(f"model alone, {result.entry.name}: {result.latency.p50_ms:.2f} ms (median), one thread")
+        print(
+            f"model alone, {display_name(result.entry.runtime)}: {result.latency.p50_ms:.2f} ms (median), "
+            "one thread"
+        )
     print(f"package  {show.package}\nvideo    {show.video}\nreport   {show.report}")
     return 0
 
@@ -59,8 +67,6 @@ def execute(args: argparse.Namespace) -> int:
 def _perform(args: argparse.Namespace, progress: Progress) -> Show:
     from sanderling import compiler
     from sanderling.cli import demo_report
-    from sanderling.cli.bench import package_inputs
-    from sanderling.cli.contest import Entry, Limits, measure
     from sanderling.models import birds
 
     started = time.monotonic()
@@ -72,13 +78,7 @@ def _perform(args: argparse.Namespace, progress: Progress) -> Show:
     ((variant, target),) = report.targets.items()
     frames = _watch(package, args, progress)
     _write_video(video, frames, progress)
-    contest = measure(
-        [Entry("Sanderling", "native", package), Entry("ONNX Runtime", "onnxruntime", package)],
-        1,
-        Limits(seconds=args.duration),
-        package_inputs(package),
-        progress=progress,
-    )
+    contest = _compare(package, args.duration, progress)
     show = Show(
         name="bird detector",
         package=package,
@@ -87,12 +87,35 @@ def _perform(args: argparse.Namespace, progress: Progress) -> Show:
         variant=variant,
         error=target.largest_error,
         frames=tuple(frames),
-        contest=tuple(contest),
+        contest=contest,
         sizes=_sizes(package),
         seconds=time.monotonic() - started,
     )
     demo_report.write(show)
     return show
+
+
+def _compare(package: Path, seconds: float, progress: Progress) -> tuple[Result, ...]:
+    """The model alone, ours and ONNX Runtime's. Raises CommandError if either fails."""
+    from sanderling.cli import contest
+    from sanderling.cli.study import own_entries
+    from sanderling.cli.subject import make_subject
+
+    with tempfile.TemporaryDirectory(prefix="sanderling-demo-") as folder:
+        subject = make_subject(package, (), Path(folder))
+        feeds = subject.feeds()
+        results = contest.measure(
+            [*own_entries(subject), contest.Entry("onnxruntime", (subject.onnx,))],
+            1,
+            contest.Limits(seconds=seconds),
+            feeds,
+            reference=contest.reference_outputs(subject.onnx, feeds),
+            progress=progress,
+        )
+    for result in results:
+        if not result.measured:
+            raise CommandError(f"{result.entry.name}: {result.note}")
+    return tuple(results)
 
 
 def _watch(package: Path, args: argparse.Namespace, progress: Progress) -> list[Frame]:

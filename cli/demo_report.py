@@ -9,6 +9,7 @@ from html import escape
 from importlib.resources import files
 from string import Template
 
+from sanderling.cli.bench_figures import display_name
 from sanderling.cli.charts import bars, histogram
 from sanderling.cli.console import size
 from sanderling.cli.contest import Result
@@ -47,11 +48,13 @@ def page(show: Show) -> str:
         ),
         error="unknown" if own.error is None else f"{own.error:.1e}",
         histogram=histogram(
-            {r.entry.name: r.milliseconds for r in show.contest}, "milliseconds per run", width=1000
+            {display_name(r.entry.runtime): r.milliseconds for r in show.contest},
+            "milliseconds per run",
+            width=1000,
         ),
         rows="\n".join(map(_row, show.contest)),
         sizes=bars({name: (count, size(count)) for name, count in _runtime_sizes(show)}),
-        memory=bars({r.entry.name: (r.peak_bytes, size(r.peak_bytes)) for r in (own, peer)}),
+        memory=bars(dict(_peak(result) for result in (own, peer))),
         machine=escape(f"{machine['cpu']}, {machine['cpus']} CPUs, {machine['system']}"),
         seconds=f"{show.seconds:.0f}",
     )
@@ -88,13 +91,21 @@ def _runtime_sizes(show: Show) -> Iterable[tuple[str, int]]:
     yield "libonnxruntime.so", show.sizes["libonnxruntime.so"]
 
 
+def _peak(result: Result) -> tuple[str, tuple[float, str]]:
+    assert result.start is not None
+    peak = result.start.peak_bytes
+    return display_name(result.entry.runtime), (peak, size(peak))
+
+
 def _row(result: Result) -> str:
     latency = result.latency
     times = (latency.min_ms, latency.p50_ms, latency.p90_ms, latency.p99_ms, latency.mean_ms)
     cells = [f"{value:.3f}" for value in times]
-    cells += [f"{latency.throughput:.1f}", f"{result.import_ms:.0f}", f"{result.load_ms:.1f}"]
-    cells += [f"{result.first_ms:.2f}", f"{latency.runs:,}"]
-    name = escape(f"{result.entry.name} {result.version}")
+    start = result.start
+    assert start is not None
+    cells += [f"{latency.throughput:.1f}", f"{start.import_ms:.0f}", f"{start.load_ms:.1f}"]
+    cells += [f"{start.first_ms:.2f}", f"{latency.runs:,}"]
+    name = escape(f"{display_name(result.entry.runtime)} {result.version}")
     return f"<tr><td>{name}</td>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"
 
 

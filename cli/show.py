@@ -66,7 +66,10 @@ class Show:
             "error": self.error,
             "clip": {"frames": len(self.frames), "birds": birds, "found": found, "wrong": wrong},
             "frame_ms": self.frame_latency.rounded(),
-            "rows": [result.row() for result in self.contest],
+            "rows": [
+                {"runtime": result.entry.runtime, "version": result.version, **result.latency.rounded()}
+                for result in self.contest
+            ],
             "sizes": self.sizes,
             "seconds": round(self.seconds, 1),
         }

@@ -10,10 +10,11 @@ import pytest
 
 import sanderling
 from sanderling.cli import demo_report
-from sanderling.cli.bench import package_inputs
-from sanderling.cli.contest import Entry, Limits, measure
+from sanderling.cli.contest import Entry, Limits, measure, reference_outputs
 from sanderling.cli.draw import draw_detections
 from sanderling.cli.show import Frame, Show, best_frames, iou, matches
+from sanderling.cli.study import own_entries
+from sanderling.cli.subject import make_subject
 from sanderling.models.birds.scenes import Scene
 from sanderling.runtime.results import Detection
 
@@ -114,7 +115,9 @@ def test_report_is_one_page_with_everything_inside(red_package: Path, tmp_path: 
     there = Scene(picture, np.array([found[0].box], np.float32), np.array([0], np.int64))
     video = tmp_path / "birds.webm"
     video.write_bytes(b"not really a video")
-    entries = [Entry("Sanderling", "native", red_package), Entry("ONNX Runtime", "onnxruntime", red_package)]
+    subject = make_subject(red_package, (), tmp_path)
+    feeds, reference = subject.feeds(), reference_outputs(subject.onnx, subject.feeds())
+    entries = [*own_entries(subject), Entry("onnxruntime", (subject.onnx,))]
     show = Show(
         name="red detector",
         package=red_package,
@@ -123,7 +126,7 @@ def test_report_is_one_page_with_everything_inside(red_package: Path, tmp_path: 
         variant="a <variant>",
         error=1e-7,
         frames=(Frame(0, there, found, 1.0), Frame(0, there, [], 3.0)),
-        contest=tuple(measure(entries, 1, Limits(runs=20), package_inputs(red_package))),
+        contest=tuple(measure(entries, 1, Limits(runs=20, starts=1), feeds, reference=reference)),
         sizes={"package": 1000, "libsanderling.so": 120_000, "libonnxruntime.so": 30_000_000},
         seconds=2.0,
     )
