@@ -12,6 +12,7 @@ image is one row of height × width pixels, cut in tiles, a task each.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -58,18 +59,11 @@ def candidates(work: Conv2d, target: Target) -> list[Config]:
     second: Order = "row" if first == "channel" else "channel"
     tiles = {
         (min(pixels, width), min(blocks, blocks_in_group)): None
-        for pixels, blocks in _tiles(target)
+        for pixels, blocks in tile.shapes(target)
         if work.groups == 1 or blocks_in_group % min(blocks, blocks_in_group) == 0
     }
     best = sorted(tiles, key=lambda shape: _cost(work, target, *shape))[:4]
     return [Config(*shape, first) for shape in best] + [Config(*shape, second) for shape in best[:2]]
-
-
-def _tiles(target: Target) -> list[tuple[int, int]]:
-    """(pixels, blocks) whose accumulators, weight vectors and one broadcast fit the registers."""
-    if target.vector_registers >= 32:
-        return [(10, 2), (6, 4), (7, 3), (9, 3), (14, 2), (20, 1), (28, 1), (7, 2), (14, 1)]
-    return [(5, 2), (4, 3), (6, 2), (4, 2), (7, 1), (10, 1), (14, 1)]
 
 
 def _flat_width(work: Conv2d) -> int:
@@ -85,8 +79,9 @@ def _cost(work: Conv2d, target: Target, tile_pixels: int, tile_blocks: int) -> f
     steps = 0.0
     for pixels, columns in ((tile_pixels, full), (rest, int(rest > 0))):
         for blocks, count in ((tile_blocks, groups), (blocks_rest, int(blocks_rest > 0))):
-            busy = max(pixels * blocks, 8.0)  # fewer accumulators wait for the adder's latency
-            steps += columns * count * (busy + 0.2 * (pixels + 2 * blocks))
+            steps += columns * count * tile.step_cost(target, pixels, blocks)
+    if target.multiplies_by_lane:
+        return steps
     # Several taps in one loop body keep more vectors alive than the tile alone.
     alive = tile_pixels * tile_blocks + tile_blocks * (2 if work.window.kernel[1] > 1 else 1) + 1
     return steps * (1.0 + 0.1 * max(0, alive - target.vector_registers + 2))
@@ -119,10 +114,9 @@ def pack(work: Conv2d, config: Config, target: Target, weight: npt.NDArray[Any])
         blocked = padded.reshape(blocks_in_group, lanes, inner, kernel_h, kernel_w)
         for first in range(0, blocks_in_group, config.blocks):
             part = blocked[first : first + config.blocks]  # blocks, lanes, inner, kh, kw
-            # Of each block of channels: kh, channel, kw, block, lane.
-            pieces += [
-                part[:, :, at : at + step].transpose(3, 2, 4, 0, 1).ravel() for at in range(0, inner, step)
-            ]
+            # Of each block of channels: kh, channel, kw (or kw, channel), block, lane.
+            order = (3, 4, 2, 0, 1) if target.multiplies_by_lane else (3, 2, 4, 0, 1)
+            pieces += [part[:, :, at : at + step].transpose(order).ravel() for at in range(0, inner, step)]
     return np.concatenate(pieces)
 
 
@@ -138,6 +132,8 @@ class _Direct:
         self.step = 1 if work.plain_input else self.lanes  # channels per input block
         self.inner = work.in_channels // work.groups
         self.blocks_in_group = ceil_div(work.out_channels // work.groups, self.lanes)
+        # A vector of input channels of one pixel is loaded whole; each lane is multiplied from there.
+        self.by_lane = target.multiplies_by_lane and not work.plain_input
         self.flat = work.window.is_point
         rows, columns = work.out_size
         self.in_height, self.in_width = (
@@ -241,26 +237,23 @@ class _Direct:
         tap_first, tap_last = (
             (0, 1) if self.flat else tap_rows(builder, window, top, self.out_height, self.in_height)
         )
-        with (
-            builder.loop("block", 0, ceil_div(self.inner, step)) as block,
-            builder.loop("tap", tap_first, tap_last) as tap,
-        ):
-            source = (
-                (in_first + block) * self.in_height + top + tap * window.dilations[0]
-            ) * self.in_width + left
-            source = builder.bind("source", source * step)
-            channels: Expr = step
-            if self.inner % step:
-                channels = builder.bind("channels", tirx.min(step, self.inner - block * step))
-            weight = builder.bind(
-                "weight",
-                weight_first + block * (step * used) + tap * channels * (kernel_w * blocks * lanes),
-            )
-            if step == 1:
-                self._taps_of_channel(shape, segment, source, weight, 0)
-            else:
-                with builder.loop("channel", 0, channels) as channel:
-                    self._taps_of_channel(shape, segment, source, weight, channel)
+        for first, last, channels in self._channel_loops():
+            with (
+                builder.loop("block", first, last) as block,
+                builder.loop("tap", tap_first, tap_last) as tap,
+            ):
+                source = (
+                    (in_first + block) * self.in_height + top + tap * window.dilations[0]
+                ) * self.in_width + left
+                source = builder.bind("source", source * step)
+                count: Expr = channels
+                if channels is None:
+                    count = builder.bind("channels", tirx.min(step, self.inner - block * step))
+                weight = builder.bind(
+                    "weight",
+                    weight_first + block * (step * used) + tap * count * (kernel_w * blocks * lanes),
+                )
+                self._taps(shape, segment, source, weight, count)
         self._store(image, row, start, first_block, shape)
 
     def _first_block(self, group: Expr) -> Expr:
@@ -272,29 +265,55 @@ class _Direct:
             tirx.floordiv(group, per) * self.blocks_in_group + tirx.floormod(group, per) * self.config.blocks
         )
 
-    def _taps_of_channel(
-        self, shape: Tile, segment: Segment, source: Expr, weight: Expr, channel: Expr
+    def _channel_loops(self) -> Iterator[tuple[int, int, int | None]]:
+        """First and one past the last input block, and how many channels each has; None: that depends."""
+        full, rest = divmod(self.inner, self.step)
+        if rest and not self.by_lane:
+            yield 0, full + 1, None
+            return
+        if full:
+            yield 0, full, self.step
+        if rest:
+            yield full, full + 1, rest
+
+    def _taps(self, shape: Tile, segment: Segment, source: Expr, weight: Expr, channels: Expr) -> None:
+        """All that one row of the window adds, for some channels of one input block."""
+        taps = range(self.work.window.kernel[1])
+        if self.by_lane:
+            for index, (tap, channel) in enumerate(itertools.product(taps, range(channels))):
+                self._multiply_add(shape, segment, source, channel, tap, weight, index)
+        elif self.step == 1:
+            for tap in taps:
+                self._multiply_add(shape, segment, source, 0, tap, weight, tap)
+        else:
+            with self.builder.loop("channel", 0, channels) as channel:
+                for tap in taps:
+                    self._multiply_add(
+                        shape, segment, source, channel, tap, weight, channel * len(taps) + tap
+                    )
+
+    def _multiply_add(
+        self, shape: Tile, segment: Segment, source: Expr, channel: Expr, tap: int, weight: Expr, index: Expr
     ) -> None:
-        window, kernel_w, step = self.work.window, self.work.window.kernel[1], self.step
-        for tap in range(kernel_w):
-            offset = weight + (channel * kernel_w + tap) * (shape.blocks * shape.lanes)
-            values = [
-                load(
-                    self.input,
-                    source + channel + (pixel * window.strides[1] + tap * window.dilations[1]) * step,
-                )
-                if segment.inside[pixel][tap]
-                else None
-                for pixel in range(shape.pixels)
-            ]
-            if any(value is not None for value in values):
-                tile.multiply_add(
-                    self.builder,
-                    self.acc,
-                    shape,
-                    lambda block, at=offset: load(self.weights, at + block * shape.lanes, shape.lanes),  # type: ignore[misc]
-                    values,
-                )
+        """What one channel and tap adds; `index` is their place in the order of the weights."""
+        window = self.work.window
+        offset = weight + index * (shape.blocks * shape.lanes)
+
+        def value(pixel: int) -> Expr:
+            at = source + (pixel * window.strides[1] + tap * window.dilations[1]) * self.step
+            if self.by_lane:
+                return tirx.Shuffle([load(self.input, at, self.lanes)], [channel])
+            return load(self.input, at + channel)
+
+        values = [value(pixel) if segment.inside[pixel][tap] else None for pixel in range(shape.pixels)]
+        if any(item is not None for item in values):
+            tile.multiply_add(
+                self.builder,
+                self.acc,
+                shape,
+                lambda block: load(self.weights, offset + block * shape.lanes, shape.lanes),
+                values,
+            )
 
     def _store(self, image: Expr, row: Expr, start: Expr, first_block: Expr, shape: Tile) -> None:
         builder, work, lanes = self.builder, self.work, self.lanes
