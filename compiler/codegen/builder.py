@@ -49,6 +49,18 @@ def _mask(count: int, lanes: int) -> Expr:
     return tirx.Ramp(tirx.const(0, "int32"), 1, lanes) < tirx.Broadcast(tirx.const(count, "int32"), lanes)
 
 
+def shuffled(vectors: Sequence[Expr], lanes: Sequence[int]) -> Expr:
+    """A vector of these lanes of the given ones, counted through all of them."""
+    return tirx.Shuffle(list(vectors), [tirx.const(lane, "int32") for lane in lanes])
+
+
+def joined(vectors: Sequence[Expr]) -> Expr:
+    """Vectors side by side."""
+    if len(vectors) == 1:
+        return vectors[0]
+    return shuffled(vectors, range(sum(int(vector.ty.dtype.lanes) for vector in vectors)))
+
+
 def _span(index: Expr, lanes: int) -> Expr:
     first = tirx.const(index, "int32") if isinstance(index, int) else index
     return first if lanes == 1 else tirx.Ramp(first, 1, lanes)
@@ -138,11 +150,14 @@ class KernelBuilder:
 
     @contextmanager
     def loop(self, name: str, begin: Expr, end: Expr) -> Iterator[Expr]:
-        """for name in range(begin, end)."""
+        """for name in range(begin, end). A loop with nothing in it leaves no code."""
         var = tirx.Var(name, "int32")
         self._scopes.append([])
         yield var
-        body = _sequence(self._scopes.pop())
+        statements = self._scopes.pop()
+        if not statements:
+            return
+        body = _sequence(statements)
         first = tirx.const(begin, "int32") if isinstance(begin, int) else begin
         extent = end - begin
         extent = tirx.const(extent, "int32") if isinstance(extent, int) else extent

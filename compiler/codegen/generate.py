@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from math import prod
 from types import ModuleType
 from typing import Any
 
@@ -20,7 +21,7 @@ from ..longtail import Lowered, lower_node
 from ..program import Access, Arg, Call, Program
 from ..target import Target
 from .builder import Kernel
-from .groups import Group, channel_vector, is_by_rows, make_groups
+from .groups import Group, channel_axis, channel_vector, is_by_rows, make_groups
 from .layout import Location, blocked_bytes, channel_views, is_block_concat, is_same_in_both, shifted
 from .object import compile_object, link
 from .select import TEMPLATES, match
@@ -149,9 +150,8 @@ class _Generator:
     def _convert(self, value: str, source: Location, *, blocked: bool) -> Location:
         """Between row-major order and channel blocks, of which the last may be filled in part."""
         kind = self.graph.types[value]
-        batch, channels, height, width = kind.shape
         unaligned = source.place in ("input", "output") or source.offset % self.target.vector_bytes != 0
-        work = Relayout(batch, channels, height * width, blocked, unaligned)
+        work = Relayout(kind.shape[0], kind.shape[1], prod(kind.shape[2:]), blocked, unaligned)
         size = blocked_bytes(kind.shape, self.target) if blocked else kind.nbytes
         place = self._new(value, size, blocked=blocked)
         self._call(work, (self._arg(source, "read"), self._arg(place, "write")), f"{value} (layout)")
@@ -239,20 +239,18 @@ class _Generator:
             args.append(self._param(f"{group.name}.weight", module.pack(work, config, self.target, weight)))
             if work.bias:
                 args.append(
-                    self._channels(f"{group.name}.bias", constants[group.anchor.inputs[2]].reshape(-1), work)
+                    self._channels(f"{group.name}.bias", constants[group.anchor.inputs[2]].reshape(-1))
                 )
         operands = iter(group.operands)
         align = 4 if is_by_rows(group) else None
         for index, step in enumerate(step for step in group.steps if step.takes_argument):
             value = next(operands)
             if step.operand == "channel":
-                vector = channel_vector(
-                    self.graph.constants[value],
-                    self.graph.types[group.output].shape,
-                    last=is_by_rows(group),
-                )
+                shape = self.graph.types[group.output].shape
+                axis = channel_axis(group.anchor, len(shape))
+                vector = channel_vector(self.graph.constants[value], shape, axis)
                 assert vector is not None
-                args.append(self._channels(f"{group.name}.operand{index}", vector, work))
+                args.append(self._channels(f"{group.name}.operand{index}", vector))
             else:
                 args.append(self._arg(self._read(value, blocked=not is_by_rows(group)), "read", align))
         kind = self.graph.types[group.output]
@@ -261,14 +259,11 @@ class _Generator:
         args.append(self._arg(self._new(group.output, size, blocked=blocked), "write"))
         self._call(work, tuple(args), "+".join(node.name for node in group.nodes))
 
-    def _channels(self, name: str, vector: Array, work: Workload) -> Arg:
-        """One value per channel, padded to whole blocks (per convolution group, as the output is)."""
-        groups = work.groups if isinstance(work, Conv2d) else 1
-        lanes = self.target.lanes
-        per_group = vector.size // groups
-        padded = np.zeros((groups, ceil_div(per_group, lanes) * lanes), np.float32)
-        padded[:, :per_group] = vector.reshape(groups, per_group)
-        return self._param(name, padded.reshape(-1))
+    def _channels(self, name: str, vector: Array) -> Arg:
+        """One value per channel, padded to whole blocks."""
+        padded = np.zeros(ceil_div(vector.size, self.target.lanes) * self.target.lanes, np.float32)
+        padded[: vector.size] = vector
+        return self._param(name, padded)
 
     def _call(self, work: Workload, args: tuple[Arg, ...], node: str) -> None:
         module = TEMPLATES[type(work)]

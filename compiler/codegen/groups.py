@@ -18,9 +18,11 @@ from .epilogue import ACTIVATIONS, BINARY, Step
 _BLOCKED: frozenset[str] = frozenset({"none", "scalar", "channel", "tensor", "channel_tensor"})
 _ACCEPTS: dict[str, frozenset[str]] = {
     "Conv": _BLOCKED,
+    "ConvTranspose": _BLOCKED,
     "MaxPool": _BLOCKED,
     "AveragePool": _BLOCKED,
     "GlobalAveragePool": _BLOCKED,
+    "GlobalMaxPool": _BLOCKED,
     "Resize": _BLOCKED,
     "Dense": frozenset({"none", "scalar", "channel", "tensor"}),
     "MatMul": _BLOCKED | {"broadcast"},
@@ -30,6 +32,7 @@ _ACCEPTS: dict[str, frozenset[str]] = {
 """Anchors, and the operands of steps that each can take along."""
 
 ANCHORS = frozenset(_ACCEPTS)
+_BY_ROWS = ("Dense", "MatMul")
 
 # Attributes that become a Step's values, in the order of the activation's parameters.
 _ATTRIBUTES: dict[str, tuple[str, ...]] = {
@@ -87,7 +90,7 @@ def make_groups(graph: Graph) -> tuple[Group, ...]:
 
 def _chain(graph: Graph, node: Node, taken: set[str]) -> Group:
     for source in dict.fromkeys(value for value in node.inputs if value and value not in graph.constants):
-        found = as_step(graph, node, source)
+        found = as_step(graph, node, source, None)
         if found is not None:
             step, operand = found
             start = Group(None, (node,), source, (step,), (operand,) if operand else ())
@@ -108,7 +111,7 @@ def _grow(graph: Graph, group: Group, taken: set[str]) -> Group:
         reader = readers[0]
         if reader.name in taken or reader.op in ANCHORS:
             return group
-        found = as_step(graph, reader, value, last=is_by_rows(group))
+        found = as_step(graph, reader, value, group.anchor)
         if found is None or (group.anchor is not None and found[0].operand not in _ACCEPTS[group.anchor.op]):
             return group
         step, operand = found
@@ -118,12 +121,12 @@ def _grow(graph: Graph, group: Group, taken: set[str]) -> Group:
 
 def is_by_rows(group: Group) -> bool:
     """Whether a vector per channel belongs to the last axis, whatever the rank."""
-    return group.anchor is not None and group.anchor.op in ("Dense", "MatMul")
+    return group.anchor is not None and group.anchor.op in _BY_ROWS
 
 
-def as_step(graph: Graph, node: Node, running: str, *, last: bool = False) -> tuple[Step, str] | None:
+def as_step(graph: Graph, node: Node, running: str, anchor: Node | None = None) -> tuple[Step, str] | None:
     """The node as a step on the value `running`, with its operand's name ("" if none), or None if it is no
-    step. `last`: channels are the last axis.
+    step. `anchor`: that of the group which it would join.
     """
     if graph.types[running] != graph.types[node.outputs[0]] or graph.types[running].dtype != "float32":
         return None
@@ -136,7 +139,7 @@ def as_step(graph: Graph, node: Node, running: str, *, last: bool = False) -> tu
         return None
     position = node.inputs.index(running)
     other = node.inputs[1 - position]
-    operand = _operand(graph, running, other, last)
+    operand = _operand(graph, running, other, channel_axis(anchor, len(graph.types[running].shape)))
     if operand is None:
         return None
     kind, values = operand
@@ -144,18 +147,19 @@ def as_step(graph: Graph, node: Node, running: str, *, last: bool = False) -> tu
     return Step(node.op, kind, values, reverse), "" if kind == "scalar" else other  # type: ignore[arg-type]
 
 
-def _operand(graph: Graph, running: str, other: str, last: bool) -> tuple[str, tuple[float, ...]] | None:
+def _operand(graph: Graph, running: str, other: str, axis: int) -> tuple[str, tuple[float, ...]] | None:
     shape, other_type = graph.types[running].shape, graph.types[other]
     if other_type.dtype != "float32":
         return None
     constant = graph.constants.get(other)
     if constant is not None and constant.size == 1:
         return "scalar", (float(constant.reshape(-1)[0]),)
-    if constant is not None and channel_vector(constant, shape, last=last) is not None:
+    if constant is not None and channel_vector(constant, shape, axis) is not None:
         return "channel", ()
     if other_type.shape == shape and constant is None:
         return "tensor", ()
-    if len(shape) == 4 and other_type.shape == (*shape[:2], 1, 1) and constant is None and not last:
+    per_channel = (*shape[:2], *(1,) * (len(shape) - 2))
+    if axis == 1 and len(shape) > 2 and other_type.shape == per_channel and constant is None:
         return "channel_tensor", ()
     aligned = (1,) * (len(shape) - len(other_type.shape)) + other_type.shape
     if len(aligned) == len(shape) and all(n in (1, m) for n, m in zip(aligned, shape, strict=True)):
@@ -163,11 +167,15 @@ def _operand(graph: Graph, running: str, other: str, last: bool) -> tuple[str, t
     return None
 
 
-def channel_vector(constant: Array, shape: Sequence[int], *, last: bool = False) -> Array | None:
-    """A constant as one value per channel of a tensor of this shape, or None. Channels are axis 1 of 4 unless
-    `last`, else the last axis.
-    """
-    axis = 1 if len(shape) == 4 and not last else len(shape) - 1
+def channel_axis(anchor: Node | None, rank: int) -> int:
+    """Which axis of a group's output holds the channels: 1 of images, else the last."""
+    if anchor is None:
+        return 1 if rank == 4 else rank - 1
+    return rank - 1 if anchor.op in _BY_ROWS else 1
+
+
+def channel_vector(constant: Array, shape: Sequence[int], axis: int) -> Array | None:
+    """A constant as one value per channel (along `axis`) of a tensor of this shape, or None."""
     wanted = [1] * len(shape)
     wanted[axis] = shape[axis]
     aligned = (1,) * (len(shape) - constant.ndim) + constant.shape

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import prod
 
 from ..graph import Graph, Node
 from ..program import Place
@@ -28,14 +29,14 @@ class Location:
 
 
 def blocked_bytes(shape: Sequence[int], target: Target) -> int:
-    """Size of a (N, C, H, W) float32 tensor in channel blocks."""
-    batch, channels, height, width = shape
-    return batch * ceil_div(channels, target.lanes) * target.lanes * height * width * 4
+    """Size of a (N, C, …) float32 tensor in channel blocks."""
+    batch, channels, *pixels = shape
+    return batch * ceil_div(channels, target.lanes) * target.lanes * prod(pixels) * 4
 
 
 def is_same_in_both(shape: Sequence[int], target: Target) -> bool:
     """Whether the two layouts agree byte for byte, apart from what follows the last channel."""
-    if len(shape) != 4 or shape[2] * shape[3] != 1:
+    if len(shape) < 3 or prod(shape[2:]) != 1:
         return False
     return shape[0] == 1 or shape[1] % target.lanes == 0
 
@@ -67,7 +68,7 @@ def channel_views(
 
 def is_block_concat(graph: Graph, node: Node, target: Target) -> bool:
     """Whether the node joins channels of single images at block boundaries."""
-    if node.op != "Concat" or len(graph.types[node.outputs[0]].shape) != 4 or node.attributes["axis"] != 1:
+    if node.op != "Concat" or len(graph.types[node.outputs[0]].shape) < 3 or node.attributes["axis"] != 1:
         return False
     types = [graph.types[value] for value in node.inputs]
     whole = all(kind.shape[1] % target.lanes == 0 for kind in types[:-1])

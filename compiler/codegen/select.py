@@ -5,12 +5,14 @@ fits.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from math import prod
 from types import ModuleType
-from typing import Any
+from typing import Any, Literal
 
 from ..graph import Graph, Node
 from ..target import Target
 from .groups import Group
+from .segments import window_axes
 from .templates import (
     conv2d,
     dense,
@@ -38,6 +40,7 @@ from .workload import (
     Upsample,
     Window,
     Workload,
+    spatial,
 )
 
 TEMPLATES: Mapping[type, ModuleType] = {
@@ -68,35 +71,26 @@ def match(graph: Graph, group: Group, target: Target, *, blocked_source: bool) -
 
 
 def _window(node: Node) -> Window:
-    attributes: Any = node.attributes
-    return Window(
-        tuple(attributes["kernel_shape"]),
-        tuple(attributes["strides"]),
-        tuple(attributes["pads"]),
-        tuple(attributes.get("dilations", (1, 1))),
-    )
+    a: Any = node.attributes
+    return Window.of(a["kernel_shape"], a["strides"], a["pads"], a.get("dilations", ()))
 
 
 def _conv(graph: Graph, group: Group, target: Target, blocked: bool) -> Workload | None:
     node = group.anchor
     assert node is not None
-    source, weight = node.inputs[0], node.inputs[1]
-    shape = graph.types[source].shape
-    bias = len(node.inputs) > 2 and bool(node.inputs[2])
-    if len(shape) != 4 or weight not in graph.constants or (bias and node.inputs[2] not in graph.constants):
+    shape, out = graph.types[node.inputs[0]].shape, graph.types[node.outputs[0]].shape
+    has_bias = len(node.inputs) > 2 and bool(node.inputs[2])
+    constants = all(value in graph.constants for value in node.inputs[1:] if value)
+    if not 3 <= len(shape) <= 5 or not constants:
         return None
-    batch, channels, height, width = shape
-    out_channels = graph.types[weight].shape[0]
-    groups = int(node.attributes["group"])  # type: ignore[arg-type]
-    window = _window(node)
-    if groups == channels == out_channels and groups > 1:
-        return Depthwise(batch, channels, height, width, window, bias, group.steps)
-    if groups > 1:
-        blocks = (channels // groups) % target.lanes == 0 and (out_channels // groups) % target.lanes == 0
-        if not blocks:
-            return None
-    plain = not blocked and groups == 1
-    return Conv2d(batch, channels, height, width, out_channels, window, groups, plain, bias, group.steps)
+    groups: int = node.attributes["group"]  # type: ignore[assignment]
+    transposed = spatial(out[2:]) if node.op == "ConvTranspose" else None
+    window, size = _window(node), spatial(shape[2:])
+    if groups == shape[1] == out[1] and groups > 1:
+        return Depthwise(shape[0], shape[1], size, window, has_bias, group.steps, transposed)
+    return Conv2d(
+        shape[0], shape[1], size, out[1], window, groups, not blocked, has_bias, group.steps, transposed
+    )
 
 
 def _dense(graph: Graph, group: Group, target: Target, blocked: bool) -> Workload | None:
@@ -113,26 +107,21 @@ def _pool(graph: Graph, group: Group, target: Target, blocked: bool) -> Workload
     node = group.anchor
     assert node is not None
     shape = graph.types[node.inputs[0]].shape
-    if len(shape) != 4 or len([value for value in node.outputs if value]) != 1:
+    if not 3 <= len(shape) <= 5:
         return None
-    out = graph.types[node.outputs[0]].shape
-    window = _window(node)
-    if window.output(shape[2], shape[3]) != out[2:]:
-        return None  # ceil_mode that explicit pads could not express
-    if (
-        max(window.pads[0], window.pads[2]) >= window.kernel[0]
-        or max(window.pads[1], window.pads[3]) >= window.kernel[1]
-    ):
+    window, size = _window(node), spatial(shape[2:])
+    if not all(any(axis.inside(at)) for axis in window_axes(window, size) for at in range(axis.count)):
         return None  # a window wholly outside has no value
-    kind = "max" if node.op == "MaxPool" else "average"
-    count_pad = kind == "average" and bool(node.attributes.get("count_include_pad", 0))
-    return Pool(kind, *shape, window, (out[2], out[3]), count_pad, group.steps)
+    count_pad = bool(node.attributes.get("count_include_pad", 0))
+    return Pool(_POOLS[node.op], shape[0], shape[1], size, window, count_pad, group.steps)
 
 
 def _global(graph: Graph, group: Group, target: Target, blocked: bool) -> Workload | None:
     assert group.anchor is not None
     shape = graph.types[group.anchor.inputs[0]].shape
-    return GlobalPool(shape[0], shape[1], shape[2] * shape[3], group.steps) if len(shape) == 4 else None
+    if not 3 <= len(shape) <= 5:
+        return None
+    return GlobalPool(_POOLS[group.anchor.op], shape[0], shape[1], prod(shape[2:]), group.steps)
 
 
 def _resize(graph: Graph, group: Group, target: Target, blocked: bool) -> Workload | None:
@@ -158,12 +147,20 @@ def _resize(graph: Graph, group: Group, target: Target, blocked: bool) -> Worklo
     return Upsample(*shape, (out[2] // shape[2], out[3] // shape[3]), group.steps)
 
 
+_POOLS: Mapping[str, Literal["max", "average"]] = {
+    "MaxPool": "max",
+    "AveragePool": "average",
+    "GlobalMaxPool": "max",
+    "GlobalAveragePool": "average",
+}
 _Rule = Callable[[Graph, Group, Target, bool], Workload | None]
 _RULES: Mapping[str, _Rule] = {
     "Conv": _conv,
+    "ConvTranspose": _conv,
     "Dense": _dense,
     "MaxPool": _pool,
     "AveragePool": _pool,
     "GlobalAveragePool": _global,
+    "GlobalMaxPool": _global,
     "Resize": _resize,
 }

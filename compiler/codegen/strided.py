@@ -14,7 +14,7 @@ from math import prod
 import numpy as np
 
 from ..graph import Array, Graph
-from .groups import Group, channel_vector
+from .groups import Group, channel_axis, channel_vector
 from .views import Axes, View, coalesced, contiguous, expanded, in_blocks, joined, refined
 from .workload import Map, MatMul, Permute, Rows, ceil_div
 
@@ -102,9 +102,11 @@ def _plain(graph: Graph, value: str, shape: Sequence[int]) -> View:
 
 def place_blocked_chain(graph: Graph, group: Group, look: Look, lanes: int) -> Placed | None:
     """Element-wise nodes on a tensor in channel blocks; the last block may have lanes without meaning."""
-    batch, channels, height, width = graph.types[group.output].shape
+    batch, channels, *image = graph.types[group.output].shape
+    axis = channel_axis(None, 2 + len(image))
     padded = ceil_div(channels, lanes) * lanes
-    shape = (batch, padded, height, width)
+    shape = (batch, padded, *image)
+    per_channel = (batch, padded, *(1,) * len(image))
     arrays: dict[str, Array] = {}
     views: list[View] = []
     output = in_blocks(group.output, shape, lanes)
@@ -117,16 +119,18 @@ def place_blocked_chain(graph: Graph, group: Group, look: Look, lanes: int) -> P
         if kind == "tensor":
             view = in_blocks(value, shape, lanes)
         elif kind == "channel_tensor":
-            view = in_blocks(value, (batch, padded, 1, 1), lanes)
+            view = in_blocks(value, per_channel, lanes)
         elif kind == "channel":
-            vector = channel_vector(graph.constants[value], graph.types[group.output].shape)
+            if axis != 1:
+                return None
+            vector = channel_vector(graph.constants[value], graph.types[group.output].shape, axis)
             assert vector is not None
             root = f"{group.name}.{value}"
             arrays[root] = np.pad(vector, (0, padded - channels))
-            view = contiguous(root, (1, padded, 1, 1))
+            view = contiguous(root, (1, *per_channel[1:]))
         else:
             kept = graph.types[value].shape
-            kept = (1,) * (4 - len(kept)) + kept
+            kept = (1,) * (len(shape) - len(kept)) + kept
             view = expanded(look(value), kept) if kept[1] == 1 else None
         if view is None:
             return None

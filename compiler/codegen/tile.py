@@ -17,11 +17,18 @@ from .builder import Expr, KernelBuilder, broadcast, const, load
 
 @dataclass(frozen=True, slots=True)
 class Tile:
-    """Shape of the accumulators: `pixels` × `blocks` vectors of `lanes` channels."""
+    """Shape of the accumulators: `pixels` × `blocks` vectors of `lanes` channels, the last block only `last`
+    wide (0: as the others), because a shorter vector may be cheaper than idle lanes.
+    """
 
     pixels: int
     blocks: int
     lanes: int
+    last: int = 0
+
+    def width(self, block: int) -> int:
+        """Lanes of a block's vectors."""
+        return self.last if self.last and block == self.blocks - 1 else self.lanes
 
 
 def shapes(target: Target) -> list[tuple[int, int]]:
@@ -51,9 +58,10 @@ def step_cost(target: Target, pixels: int, blocks: int) -> float:
 def clear(builder: KernelBuilder, acc: Expr, tile: Tile, bias: Callable[[int], Expr] | None) -> None:
     """Sets the accumulators to the bias vector of each block, or to zero."""
     for block in range(tile.blocks):
-        start = bias(block) if bias is not None else const(0.0, lanes=tile.lanes)
+        lanes = tile.width(block)
+        start = bias(block) if bias is not None else const(0.0, lanes=lanes)
         for pixel in range(tile.pixels):
-            builder.store(acc, _slot(tile, pixel, block), start, tile.lanes)
+            builder.store(acc, _slot(tile, pixel, block), start, lanes)
 
 
 def multiply_add(
@@ -64,20 +72,18 @@ def multiply_add(
     values: Sequence[Expr | None],
 ) -> None:
     """acc[p, b] += values[p] × weights(b); pixels whose value is None are left out."""
-    lanes = tile.lanes
     vectors = [weights(block) for block in range(tile.blocks)]
     for pixel, value in enumerate(values):
         if value is None:
             continue
-        wide = broadcast(value, lanes)
         for block, vector in enumerate(vectors):
-            slot = _slot(tile, pixel, block)
-            builder.store(acc, slot, load(acc, slot, lanes) + wide * vector, lanes)
+            lanes, slot = tile.width(block), _slot(tile, pixel, block)
+            builder.store(acc, slot, load(acc, slot, lanes) + broadcast(value, lanes) * vector, lanes)
 
 
 def accumulator(acc: Expr, tile: Tile, pixel: int, block: int) -> Expr:
     """The current value of one accumulator."""
-    return load(acc, _slot(tile, pixel, block), tile.lanes)
+    return load(acc, _slot(tile, pixel, block), tile.width(block))
 
 
 def _slot(tile: Tile, pixel: int, block: int) -> int:

@@ -69,18 +69,14 @@ def contiguous(root: str, shape: Sequence[int]) -> View:
 
 
 def in_blocks(root: str, shape: Sequence[int], lanes: int) -> View | None:
-    """A (N, C, H, W) value in blocks of `lanes` channels; None if the last block would not be full."""
-    batch, channels, height, width = shape
+    """A (N, C, …) value in blocks of `lanes` channels; None if the last block would not be full."""
+    batch, channels, *image = shape
     blocks, rest = divmod(channels, lanes)
+    pixels = prod(image)
     if rest:
-        return None if height * width > 1 or batch > 1 else replace(contiguous(root, shape), blocked=True)
-    pixels = height * width
-    dims = (
-        [Axis(batch, channels * pixels)],
-        [Axis(blocks, pixels * lanes), Axis(lanes, 1)],
-        [Axis(height, width * lanes)],
-        [Axis(width, lanes)],
-    )
+        return None if pixels > 1 or batch > 1 else replace(contiguous(root, shape), blocked=True)
+    dims = [[Axis(batch, channels * pixels)], [Axis(blocks, pixels * lanes), Axis(lanes, 1)]]
+    dims += [[Axis(extent, prod(image[place + 1 :]) * lanes)] for place, extent in enumerate(image)]
     return View(root, True, 0, tuple(tuple(axis for axis in axes if axis.extent > 1) for axes in dims))
 
 

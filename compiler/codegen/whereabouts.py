@@ -84,7 +84,7 @@ class Whereabouts:
         if group.anchor is None:
             if not group.steps:
                 return None
-            if group.source in blocked and len(graph.types[group.source].shape) == 4:
+            if group.source in blocked:
                 found = place_blocked_chain(graph, group, self.look, self._lanes)
                 if found is not None:
                     return found
@@ -122,7 +122,7 @@ class Whereabouts:
             assert result is not None
             self._views[value] = result
             shape = types[value].shape
-            own = in_blocks(value, shape, self._lanes) if len(shape) == 4 and result.blocked else None
+            own = in_blocks(value, shape, self._lanes) if len(shape) > 2 and result.blocked else None
             if own is not None and self.is_same(result, own):
                 self.blocked.add(value)
         return True

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
+from typing import Literal
 
 from .epilogue import Step
 
@@ -28,98 +29,140 @@ def dotted(strides: Sequence[int]) -> str:
     return ".".join(map(str, strides)) or "0"
 
 
+Size = tuple[int, int, int]
+"""Depth, rows, columns; what a tensor lacks is 1."""
+
+
+def spatial(values: Sequence[int], missing: int = 1) -> Size:
+    """One to three values, one per axis, as depth, rows and columns."""
+    depth, rows, columns = (*(missing,) * (3 - len(values)), *values)
+    return depth, rows, columns
+
+
+def _short(size: Size) -> str:
+    """Without a depth of 1."""
+    return "x".join(map(str, size if size[0] > 1 else size[1:]))
+
+
 @dataclass(frozen=True, slots=True)
 class Window:
-    """A sliding window over rows and columns: kernel, strides, pads (top, left, bottom, right), dilations."""
+    """A sliding window over depth, rows and columns. `pads` are those before, then those after."""
 
-    kernel: tuple[int, int]
-    strides: tuple[int, int] = (1, 1)
-    pads: tuple[int, int, int, int] = (0, 0, 0, 0)
-    dilations: tuple[int, int] = (1, 1)
+    kernel: Size
+    strides: Size = (1, 1, 1)
+    pads: tuple[Size, Size] = ((0, 0, 0), (0, 0, 0))
+    dilations: Size = (1, 1, 1)
+
+    @classmethod
+    def of(
+        cls,
+        kernel: Sequence[int],
+        strides: Sequence[int] = (),
+        pads: Sequence[int] = (),
+        dilations: Sequence[int] = (),
+    ) -> Window:
+        """From ONNX's attributes, for one to three axes."""
+        half = len(pads) // 2
+        before, after = spatial(pads[:half], 0), spatial(pads[half:], 0)
+        return cls(spatial(kernel), spatial(strides), (before, after), spatial(dilations))
 
     def __str__(self) -> str:
-        text = f"{self.kernel[0]}x{self.kernel[1]}"
-        text += "s{}x{}".format(*self.strides) if self.strides != (1, 1) else ""
-        text += "p{}.{}.{}.{}".format(*self.pads) if any(self.pads) else ""
-        return text + ("d{}x{}".format(*self.dilations) if self.dilations != (1, 1) else "")
+        text = _short(self.kernel)
+        deep = self.kernel[0] > 1 or self.strides[0] > 1 or any(side[0] for side in self.pads)
+        first = 0 if deep else 1
+        if self.strides != (1, 1, 1):
+            text += "s" + "x".join(map(str, self.strides[first:]))
+        if self.pads != ((0, 0, 0), (0, 0, 0)):
+            text += "p" + ".".join(str(pad) for side in self.pads for pad in side[first:])
+        return text + ("d" + "x".join(map(str, self.dilations[first:])) if max(self.dilations) > 1 else "")
 
     @property
     def is_point(self) -> bool:
         """Whether every output reads exactly the input at its own position."""
-        return self.kernel == (1, 1) and self.strides == (1, 1) and not any(self.pads)
+        return self.kernel == self.strides == (1, 1, 1) and not any(map(any, self.pads))
 
-    def output(self, height: int, width: int) -> tuple[int, int]:
-        """Output height and width (floor division, as ONNX without ceil_mode)."""
-        top, left, bottom, right = self.pads
-        spans = [(k - 1) * d + 1 for k, d in zip(self.kernel, self.dilations, strict=True)]
-        return (
-            (height + top + bottom - spans[0]) // self.strides[0] + 1,
-            (width + left + right - spans[1]) // self.strides[1] + 1,
+    @property
+    def taps(self) -> int:
+        return prod(self.kernel)
+
+    def output(self, size: Size) -> Size:
+        """Size of the output (floor division, as ONNX without ceil_mode)."""
+        depth, rows, columns = (
+            (extent + before + after - (kernel - 1) * dilation - 1) // stride + 1
+            for extent, kernel, stride, before, after, dilation in zip(
+                size, self.kernel, self.strides, *self.pads, self.dilations, strict=True
+            )
         )
+        return depth, rows, columns
 
 
 @dataclass(frozen=True, slots=True)
 class Conv2d:
-    """2-D convolution with its epilogue, output in channel blocks. `groups` is 1 or divides both channel
-    counts into whole blocks; `plain_input`: the input is NCHW (any alignment) instead of channel blocks.
+    """Convolution (of one to three axes) with its epilogue, output in channel blocks. `plain_input`: the
+    input is row-major (any alignment) instead of channel blocks. `transposed`: the output's size, if it is a
+    transposed convolution.
     """
 
     batch: int
     in_channels: int
-    height: int
-    width: int
+    size: Size
     out_channels: int
     window: Window
     groups: int
     plain_input: bool
     bias: bool
     epilogue: tuple[Step, ...]
+    transposed: Size | None = None
 
     def __str__(self) -> str:
         layout = "nchw" if self.plain_input else "blocked"
+        transposed = f" transposed {_short(self.transposed)}" if self.transposed is not None else ""
         return (
-            f"conv2d n{self.batch} {self.in_channels}x{self.height}x{self.width} -> {self.out_channels} "
+            f"conv2d n{self.batch} {self.in_channels}x{_short(self.size)} -> {self.out_channels} "
             f"{self.window} g{self.groups} {layout} {'bias' if self.bias else 'nobias'} "
-            f"{describe(self.epilogue)}"
+            f"{describe(self.epilogue)}{transposed}"
         )
 
     @property
-    def out_size(self) -> tuple[int, int]:
-        return self.window.output(self.height, self.width)
+    def out_size(self) -> Size:
+        return self.window.output(self.size) if self.transposed is None else self.transposed
 
     @property
     def flops(self) -> int:
-        rows, columns = self.out_size
-        taps = self.window.kernel[0] * self.window.kernel[1] * (self.in_channels // self.groups)
-        return 2 * self.batch * self.out_channels * rows * columns * taps
+        places = prod(self.out_size if self.transposed is None else self.size)
+        channels = self.in_channels // self.groups * self.out_channels
+        return 2 * self.batch * channels * places * self.window.taps
 
 
 @dataclass(frozen=True, slots=True)
 class Depthwise:
-    """Depthwise 2-D convolution (multiplier 1), input and output in channel blocks."""
+    """Depthwise convolution (multiplier 1), input and output in channel blocks. `transposed`: the output's
+    size, if it is a transposed convolution.
+    """
 
     batch: int
     channels: int
-    height: int
-    width: int
+    size: Size
     window: Window
     bias: bool
     epilogue: tuple[Step, ...]
+    transposed: Size | None = None
 
     def __str__(self) -> str:
+        transposed = f" transposed {_short(self.transposed)}" if self.transposed is not None else ""
         return (
-            f"depthwise n{self.batch} {self.channels}x{self.height}x{self.width} {self.window} "
-            f"{'bias' if self.bias else 'nobias'} {describe(self.epilogue)}"
+            f"depthwise n{self.batch} {self.channels}x{_short(self.size)} {self.window} "
+            f"{'bias' if self.bias else 'nobias'} {describe(self.epilogue)}{transposed}"
         )
 
     @property
-    def out_size(self) -> tuple[int, int]:
-        return self.window.output(self.height, self.width)
+    def out_size(self) -> Size:
+        return self.window.output(self.size) if self.transposed is None else self.transposed
 
     @property
     def flops(self) -> int:
-        rows, columns = self.out_size
-        return 2 * self.batch * self.channels * rows * columns * self.window.kernel[0] * self.window.kernel[1]
+        places = prod(self.out_size if self.transposed is None else self.size)
+        return 2 * self.batch * self.channels * places * self.window.taps
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,46 +190,42 @@ class Dense:
 class Pool:
     """Max or average pooling in channel blocks. `count_pad`: averages divide by the whole window."""
 
-    kind: str  # "max" | "average"
+    kind: Literal["max", "average"]
     batch: int
     channels: int
-    height: int
-    width: int
+    size: Size
     window: Window
-    out_size: tuple[int, int]
     count_pad: bool
     epilogue: tuple[Step, ...]
 
     def __str__(self) -> str:
         return (
-            f"{self.kind}pool n{self.batch} {self.channels}x{self.height}x{self.width} {self.window} "
-            f"-> {self.out_size[0]}x{self.out_size[1]} {'pad' if self.count_pad else 'nopad'} "
-            f"{describe(self.epilogue)}"
+            f"{self.kind}pool n{self.batch} {self.channels}x{_short(self.size)} {self.window} "
+            f"-> {_short(self.out_size)} {'pad' if self.count_pad else 'nopad'} {describe(self.epilogue)}"
         )
 
     @property
+    def out_size(self) -> Size:
+        return self.window.output(self.size)
+
+    @property
     def flops(self) -> int:
-        return (
-            self.batch
-            * self.channels
-            * self.out_size[0]
-            * self.out_size[1]
-            * self.window.kernel[0]
-            * self.window.kernel[1]
-        )
+        return self.batch * self.channels * prod(self.out_size) * self.window.taps
 
 
 @dataclass(frozen=True, slots=True)
 class GlobalPool:
-    """Mean over all rows and columns, in channel blocks."""
+    """Mean or maximum over all positions, in channel blocks."""
 
+    kind: Literal["max", "average"]
     batch: int
     channels: int
     pixels: int
     epilogue: tuple[Step, ...]
 
     def __str__(self) -> str:
-        return f"globalpool n{self.batch} {self.channels}x{self.pixels} {describe(self.epilogue)}"
+        kind = "globalmaxpool" if self.kind == "max" else "globalpool"
+        return f"{kind} n{self.batch} {self.channels}x{self.pixels} {describe(self.epilogue)}"
 
     @property
     def flops(self) -> int:

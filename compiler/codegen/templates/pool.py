@@ -1,6 +1,6 @@
-"""Max and average pooling.
+"""Max and average pooling over one to three axes.
 
-Matches: Pool workloads. Layouts: input and output `[N][C/x][H][W][x]`. Parameter: output columns held in
+Matches: Pool workloads. Layouts: input and output `[N][C/x][D][H][W][x]`. Parameter: output columns held in
 registers. One task is one row of one channel block. Averages divide by the taps inside the image, or by the
 whole window (`count_pad`).
 """
@@ -8,6 +8,7 @@ whole window (`count_pad`).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 
 import numpy as np
 from tvm import tirx
@@ -17,7 +18,7 @@ from .. import epilogue
 from ..builder import Expr, Kernel, KernelBuilder, broadcast, const, load
 from ..object import tvm_target
 from ..operands import Operands
-from ..segments import Segment, segments, tap_rows
+from ..segments import Segment, segment_starts, segments, tap_range, window_axes
 from ..workload import Pool, ceil_div
 
 _LOWEST = float(np.finfo(np.float32).min)
@@ -34,65 +35,71 @@ class Config:
 
 
 def candidates(work: Pool, target: Target) -> list[Config]:
-    return [Config(min(7, work.out_size[1]))]
+    return [Config(min(7, work.out_size[2]))]
 
 
 def tasks(work: Pool, config: Config, target: Target) -> int:
-    return work.batch * ceil_div(work.channels, target.lanes) * work.out_size[0]
+    return work.batch * ceil_div(work.channels, target.lanes) * work.out_size[0] * work.out_size[1]
 
 
 def build(work: Pool, config: Config, target: Target, symbol: str) -> Kernel:
     """The kernel. Arguments: input, operands of the epilogue, output."""
-    lanes, window = target.lanes, work.window
+    lanes = target.lanes
     blocks = ceil_div(work.channels, lanes)
-    rows, columns = work.out_size
+    depths, rows, columns = work.out_size
     builder = KernelBuilder(symbol)
-    source = builder.pointer(
-        "input", work.batch * blocks * work.height * work.width * lanes, target.vector_bytes
-    )
-    whole = work.batch * blocks * rows * columns * lanes
+    source = builder.pointer("input", work.batch * blocks * prod(work.size) * lanes, target.vector_bytes)
+    whole = work.batch * blocks * prod(work.out_size) * lanes
     operands = Operands(builder, work.epilogue, work.batch, blocks, whole, lanes)
     output = builder.pointer("output", whole, target.vector_bytes)
     acc = builder.local("acc", config.pixels * lanes)
     average = work.kind == "average"
+    deep, tall, wide = window_axes(work.window, work.size)
 
-    def strip(row: Expr, image_block: Expr, block: Expr, start: Expr, segment: Segment) -> None:
+    def strip(image_block: Expr, block: Expr, depth: Expr, row: Expr, start: Expr, segment: Segment) -> None:
         for pixel in range(segment.pixels):
             builder.store(acc, pixel * lanes, const(0.0 if average else _LOWEST, lanes=lanes), lanes)
-        top = row * window.strides[0] - window.pads[0]
-        left = start * window.strides[1] - window.pads[1]
-        tap_first, tap_last = tap_rows(builder, window, top, rows, work.height)
-        with builder.loop("tap", tap_first, tap_last) as tap:
-            line = image_block * work.height + top + tap * window.dilations[0]
-            at = builder.bind("at", (line * work.width + left) * lanes)
-            for column in range(window.kernel[1]):
+        front, top = depth * deep.stride - deep.pad, row * tall.stride - tall.pad
+        depth_taps, row_taps = tap_range(builder, deep, front), tap_range(builder, tall, top)
+        with builder.loop("tap_depth", *depth_taps) as tap_depth, builder.loop("tap", *row_taps) as tap:
+            plane = image_block * work.size[0] + front + tap_depth * deep.dilation
+            line = plane * work.size[1] + top + tap * tall.dilation
+            at = builder.bind("at", (line * work.size[2] + start * wide.stride - wide.pad) * lanes)
+            for column in range(len(wide.taps)):
                 for pixel in range(segment.pixels):
                     if segment.inside[pixel][column]:
-                        offset = (pixel * window.strides[1] + column * window.dilations[1]) * lanes
+                        offset = (pixel * wide.stride + column * wide.dilation) * lanes
                         value, held = load(source, at + offset, lanes), load(acc, pixel * lanes, lanes)
                         joined = held + value if average else tirx.max(held, value)
                         builder.store(acc, pixel * lanes, joined, lanes)
-        base = builder.bind("base", ((image_block * rows + row) * columns + start) * lanes)
+        base = ((image_block * depths + depth) * rows + row) * columns + start
+        base = builder.bind("base", base * lanes)
+        lines = _extent(depth_taps) * _extent(row_taps)
         for pixel in range(segment.pixels):
             value = load(acc, pixel * lanes, lanes)
             if average:
-                inside = window.kernel[1] if work.count_pad else sum(segment.inside[pixel])
-                height = window.kernel[0] if work.count_pad else tap_last - tap_first
-                value = value * broadcast(
-                    tirx.const(1.0, "float32") / tirx.Cast("float32", _int(height * inside)), lanes
-                )
+                count = work.window.taps if work.count_pad else lines * sum(segment.inside[pixel])
+                share = tirx.const(1.0, "float32") / tirx.Cast("float32", _int(count))
+                value = value * broadcast(share, lanes)
             position = base + pixel * lanes
             fetch = operands.at(position, block, image_block)
             builder.store(output, position, epilogue.apply(value, work.epilogue, fetch), lanes)
 
     with builder.loop("task", builder.lo, builder.hi) as task:
-        image_block = builder.bind("image_block", tirx.floordiv(task, rows))
+        image_block = builder.bind("image_block", tirx.floordiv(task, depths * rows))
         row = builder.bind("row", tirx.floormod(task, rows))
+        depth: Expr = 0
+        if depths > 1:
+            depth = builder.bind("depth", tirx.floormod(tirx.floordiv(task, rows), depths))
         block = builder.bind("block", tirx.floormod(image_block, blocks)) if work.batch > 1 else image_block
-        for segment in segments(columns, work.width, config.pixels, window):
-            with builder.loop("column", 0, segment.count) as column:
-                strip(row, image_block, block, column * segment.pixels + segment.start, segment)
+        for segment in segments(wide, config.pixels):
+            with segment_starts(builder, segment) as start:
+                strip(image_block, block, depth, row, start, segment)
     return builder.finish(tvm_target(target))
+
+
+def _extent(taps: tuple[Expr, Expr]) -> Expr:
+    return taps[1] - taps[0]
 
 
 def _int(value: Expr) -> Expr:

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sanderling.compiler.codegen.segments import segments
+from sanderling.compiler.codegen.segments import segments, window_axes
 from sanderling.compiler.codegen.templates import dense
-from sanderling.compiler.codegen.workload import Dense, Window
+from sanderling.compiler.codegen.workload import Dense, Window, spatial
 from sanderling.compiler.graph import Graph, Node
 from sanderling.compiler.target import Target
 
@@ -37,8 +37,8 @@ def _conv(
     first: str = "",
 ) -> Graph:
     """A convolution; `first` is an operator before it, so that its input comes in channel blocks."""
-    window = Window(kernel, strides, pads, dilations)
-    out = (shape[0], out_channels, *window.output(*shape[2:]))
+    window = Window.of(kernel, strides, pads, dilations)
+    out = (shape[0], out_channels, *window.output(spatial(shape[2:]))[1:])
     constants = {"w": _random(out_channels, shape[1] // group, *kernel)}
     if bias:
         constants["b"] = _random(out_channels, seed=2)
@@ -161,11 +161,11 @@ POOLS = {
 def test_pooling_agrees_with_onnxruntime(name: str, channels: int, check: Check) -> None:
     op, kernel, strides, pads, count = POOLS[name]
     graph = _conv((2, channels, 11, 10), channels, (1, 1))
-    window = Window(kernel, strides, pads)
+    window = Window.of(kernel, strides, pads)
     attributes: dict[str, Any] = {"kernel_shape": kernel, "strides": strides, "pads": pads, "ceil_mode": 0}
     attributes |= {"dilations": (1, 1)} if op == "MaxPool" else {"count_include_pad": count}
     pooled = Node("pool", op, ("y",), ("p",), attributes)
-    shapes = {"y": graph.types["y"].shape, "p": (2, channels, *window.output(11, 10))}
+    shapes = {"y": graph.types["y"].shape, "p": (2, channels, *window.output((1, 11, 10))[1:])}
     check(
         make_graph([*graph.nodes, pooled], {"x": _random(2, channels, 11, 10)}, graph.constants, shapes),
         only="conv2d pool",
@@ -180,17 +180,16 @@ def test_pooling_agrees_with_onnxruntime(name: str, channels: int, check: Check)
 def test_segments_cover_a_row_once_and_know_what_is_inside(
     width: int, kernel: int, stride: int, left: int, right: int, dilation: int, pixels: int
 ) -> None:
-    window = Window((1, kernel), (1, stride), (0, left, 0, right), (1, dilation))
-    out_width = window.output(1, width)[1]
+    axis = window_axes(Window.of((kernel,), (stride,), (left, right), (dilation,)), (1, 1, width))[2]
     covered = []
-    for segment in segments(max(out_width, 0), width, pixels, window):
+    for segment in segments(axis, pixels):
         for tile in range(segment.count):
             for pixel in range(segment.pixels):
                 column = segment.start + tile * segment.pixels + pixel
                 covered.append(column)
                 inside = [0 <= column * stride - left + tap * dilation < width for tap in range(kernel)]
                 assert list(segment.inside[pixel]) == inside
-    assert covered == list(range(max(out_width, 0)))
+    assert covered == list(range(max(axis.count, 0)))
 
 
 @pytest.mark.parametrize("offset", [0, 4, 12, 20, 28, 36, 44, 52, 60])

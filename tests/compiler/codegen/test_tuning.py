@@ -13,8 +13,8 @@ from sanderling.compiler.program import Program
 from sanderling.compiler.target import find_target
 
 TARGET = find_target("x86-64-v3")
-WORK = Conv2d(1, 8, 6, 6, 16, Window((3, 3), pads=(1, 1, 1, 1)), 1, False, True, ())
-OTHERS: list[Workload] = [Dense(1, 8, 40, False, ()), GlobalPool(1, 8, 9, ())]
+WORK = Conv2d(1, 8, (1, 6, 6), 16, Window.of((3, 3), pads=(1, 1, 1, 1)), 1, False, True, ())
+OTHERS: list[Workload] = [Dense(1, 8, 40, False, ()), GlobalPool("average", 1, 8, 9, ())]
 
 
 def _works(*works: Workload) -> Any:
@@ -68,6 +68,6 @@ def test_a_choice_that_no_longer_exists_is_measured_anew(tmp_path: Path) -> None
 
 def test_workloads_without_a_choice_are_not_measured() -> None:
     clock = _Clock("")
-    chosen = Tuner(TARGET, "full", None, clock)(_works(GlobalPool(1, 8, 9, ())))
+    chosen = Tuner(TARGET, "full", None, clock)(_works(GlobalPool("average", 1, 8, 9, ())))
     assert len(chosen) == 1
     assert clock.asked == 0
