@@ -1,74 +1,228 @@
-"""The page that `sanderling bench --html` writes: one file with everything inside."""
+"""The page and the pictures of a benchmark document: `sanderling bench --html F --png DIR`."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from html import escape
+from importlib.resources import files
 from pathlib import Path
+from string import Template
 from typing import Any
 
-from sanderling.cli.charts import bars, histogram
+from sanderling.cli.bench_charts import Chart, png, svg
+from sanderling.cli.bench_document import OURS, Document, Row, describe, parse, thread_text
+from sanderling.cli.bench_drawings import charts
+from sanderling.cli.bench_figures import (
+    best,
+    contestants,
+    display_name,
+    identity,
+    mean,
+    speed_ups,
+    unique,
+)
+from sanderling.cli.bench_text import marked, three
 from sanderling.cli.console import size
-from sanderling.cli.contest import Result
 from sanderling.compiler.files import replacing
 
-_STYLE = """
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; color: #223; }
-table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
-th, td { text-align: right; padding: .3rem .6rem; border-bottom: 1px solid #dde; }
-th:first-child, td:first-child { text-align: left; }
-svg { width: 100%; height: auto; } svg text { font-size: 13px; fill: #445; }
-.series0 { fill: #2a7f9e; opacity: .85; } .series1 { fill: #d98236; opacity: .65; }
-.median0 { stroke: #1b5a70; } .median1 { stroke: #a65c1e; } .axis { stroke: #99a; }
-.soft { color: #667; } .swatch { display: inline-block; width: .8em; height: .8em; border-radius: .2em; }
-.swatch0 { background: #2a7f9e; } .swatch1 { background: #d98236; }
-"""
-_COLUMNS = ("min", "p50", "p90", "p99", "mean", "runs/s", "first", "load", "error")
+_NOTHING = "–"
 
 
-def write(path: Path, document: Mapping[str, Any], results: Sequence[Result]) -> None:
-    """Write the page. Raises OSError."""
+def write(path: Path, document: Any) -> None:
+    """Write one HTML file with everything inside. `document` is what `--json` writes.
+
+    Raises OSError, CommandError for what is no benchmark document.
+    """
+    content = page(parse(document)).encode()
     with replacing(path) as file:
-        file.write(page(document, results).encode())
+        file.write(content)
 
 
-def page(document: Mapping[str, Any], results: Sequence[Result]) -> str:
-    """`document` is what `--json` writes; each number of threads gets a section."""
-    machine = "{cpu}, {cpus} CPUs, {system}".format_map(document["machine"])
-    threads = dict.fromkeys(result.threads for result in results)
-    sections = "\n".join(_section([r for r in results if r.threads == count]) for count in threads)
-    title = escape(f"{document['model']}: latency")
-    return f"""<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
-<title>{title}</title><style>{_STYLE}</style></head><body>
-<h1>{title}</h1>
-<p class="soft">{escape(machine)}; package {size(document["package_bytes"])}.
- Every runtime in a process of its own, in turns, on the same inputs.</p>
-{sections}
-</body></html>
-"""
+def write_pictures(folder: Path, document: Any) -> list[Path]:
+    """Write every chart as `<name>.png` into `folder`, made if need be. Raises as `write` does."""
+    parsed = parse(document)
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for chart in charts(parsed):
+        paths.append(folder / f"{chart.name}.png")
+        with replacing(paths[-1]) as file:
+            file.write(png(chart, f"{parsed.machine_text}, {parsed.date}"))
+    return paths
 
 
-def _section(results: Sequence[Result]) -> str:
-    count = results[0].threads
-    head = "".join(f"<th>{name}</th>" for name in ("ms", *_COLUMNS))
-    times = histogram({r.entry.name: r.milliseconds for r in results}, "milliseconds per run", width=900)
-    memory = bars({r.entry.name: (r.peak_bytes, size(r.peak_bytes)) for r in results})
-    rows = "\n".join(_row(index, result) for index, result in enumerate(results))
-    return f"""<h2>{count} thread{"s" if count > 1 else ""}</h2>
-<table><thead><tr>{head}</tr></thead><tbody>
-{rows}
-</tbody></table>
-<h3>Time per run</h3>{times}
-<h3>Peak memory</h3>{memory}"""
+def page(document: Document) -> str:
+    """The whole page, the same for the same document."""
+    template = Template(files("sanderling.cli").joinpath("bench_report.html").read_text(encoding="utf-8"))
+    models = unique(row.model for row in document.rows)
+    settings = ", ".join(f"{name} {value}" for name, value in document.settings.items())
+    return template.substitute(
+        title=escape(f"Benchmark: {models[0]}" if len(models) == 1 else f"Benchmark: {len(models)} models"),
+        source=escape(f"{document.machine_text}. {document.date}."),
+        verdict=_verdict(document),
+        facts=_facts(document),
+        marked=_marked(document.rows),
+        charts="\n".join(map(_chart, charts(document))),
+        speed_ups=_speed_ups(document.rows),
+        tables="\n".join(_rows(document, threads) for threads in sorted({r.threads for r in document.rows})),
+        settings=escape(f"Settings: {settings}." if settings else ""),
+        command=escape(document.command),
+    )
 
 
-def _row(index: int, result: Result) -> str:
-    latency = result.latency
-    times = (latency.min_ms, latency.p50_ms, latency.p90_ms, latency.p99_ms, latency.mean_ms)
-    cells = [f"{value:.3f}" for value in times]
-    cells += [f"{latency.throughput:.1f}", f"{result.first_ms:.2f}", f"{result.load_ms:.1f}"]
-    cells += ["reference" if result.error is None else f"{result.error:.1e}"]
-    name = escape(f"{result.entry.name} {result.version}")
-    swatch = f'<span class="swatch swatch{index}"></span>'
-    return f"<tr><td>{swatch} {name}</td>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"
+def _verdict(document: Document) -> str:
+    """Wins and losses in one sentence."""
+    pairs = best(speed_ups(document.rows))
+    if not pairs:
+        return "Nothing to compare with: no other runtime gave right answers."
+    lost = sorted((pair for pair in pairs if pair.ratio < 1), key=lambda pair: pair.ratio)
+    won = sum(pair.ratio > 1 for pair in pairs)
+    text = f"Sanderling is faster than the fastest peer in {won} of {len(pairs)} rows, slower in {len(lost)}"
+    if lost:
+        own, peer, ratio = lost[0].own, lost[0].peer, lost[0].ratio
+        text += f"; at worst {ratio:.2f} × {display_name(peer.runtime)}'s speed, with {_which(own)}"
+    return escape(f"{text}.")
+
+
+def _which(own: Row) -> str:
+    return f"{own.model}, {own.target}, {thread_text(own.threads)}"
+
+
+def _facts(document: Document) -> str:
+    pairs = speed_ups(document.rows)
+    facts = [
+        (f"{ratio:.2f} ×", f"the fastest peer's speed, {target}: geometric mean of all models and threads")
+        for target in unique(pair.own.target for pair in pairs)
+        if (ratio := mean(best(pair for pair in pairs if pair.own.target == target)))
+    ]
+    errors = [row.error for row in document.rows if row.ours and row.error is not None]
+    if errors:
+        facts.append((f"{max(errors):.0e}", "our largest error, relative to the largest output"))
+    return "".join(
+        f'<div class="fact"><b>{escape(value)}</b><span class="soft">{escape(what)}</span></div>'
+        for value, what in facts
+    )
+
+
+def _marked(rows: Sequence[Row]) -> str:
+    """What gave no right answer, with the reason."""
+    lines = [
+        f'<li><span class="bad">{row.outcome}</span>: {escape(f"{describe(row.key)}: {_reason(row)}")}</li>'
+        for row in rows
+        if not row.right
+    ]
+    if not lines:
+        return "<p>Every runtime gave right answers for every model.</p>"
+    return f'<h2>Not right</h2><div class="marked"><ul>{"".join(lines)}</ul></div>'
+
+
+def _reason(row: Row) -> str:
+    if row.note is not None:
+        return row.note
+    return "no reason given" if row.error is None else f"error {row.error:.1e} of the largest output"
+
+
+def _chart(chart: Chart) -> str:
+    key = "".join(
+        f'<span class="key"><i style="background: {"var(--ink)" if colour.startswith("#1c") else colour};'
+        f' opacity: {opacity}"></i>{escape(label)}</span>'
+        for label, colour, opacity in chart.key
+    )
+    panels = "".join(
+        f"<figure><h3>{escape(panel.title)}</h3>{svg(chart, panel)}</figure>" for panel in chart.panels
+    )
+    return (
+        f'<section><h2>{escape(chart.title)}</h2><p class="soft">{escape(chart.caption)}</p>'
+        f'{f"<p>{key}</p>" if key else ""}<div class="panels">{panels}</div></section>'
+    )
+
+
+def _speed_ups(rows: Sequence[Row]) -> str:
+    """Ratios as a table: a line a row of ours, a column a peer."""
+    pairs = speed_ups(rows)
+    if not pairs:
+        return ""
+    peers = unique(pair.peer.runtime for pair in pairs)
+    fastest = {pair.own.key: pair for pair in best(pairs)}
+    ratios = {(pair.own.key, pair.peer.runtime): pair.ratio for pair in pairs}
+    lines = [
+        [
+            _which(own),
+            *(marked(ratios[own.key, peer]) if (own.key, peer) in ratios else _NOTHING for peer in peers),
+            f"{marked(fastest[own.key].ratio)} ({display_name(fastest[own.key].peer.runtime)})",
+        ]
+        for own in {pair.own.key: pair.own for pair in pairs}.values()
+    ]
+    for target, threads in dict.fromkeys((pair.own.target, pair.own.threads) for pair in pairs):
+        group = [pair for pair in pairs if (pair.own.target, pair.own.threads) == (target, threads)]
+        means = [mean(pair for pair in group if pair.peer.runtime == peer) for peer in peers]
+        cells = [marked(ratio) if ratio else _NOTHING for ratio in (*means, mean(best(group)))]
+        lines.append([f"geometric mean, {target}, {thread_text(threads)}", *cells])
+    header = ["peer's median ÷ ours", *map(display_name, peers), "fastest peer"]
+    body = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in line)}</tr>" for line in lines)
+    return f"<h2>Speed-up</h2>{_table(header, body)}"
+
+
+def _rows(document: Document, threads: int) -> str:
+    rows = [row for row in document.rows if row.threads == threads]
+    order = list(contestants(rows))
+    models = unique(row.model for row in rows)
+    rows.sort(key=lambda row: (models.index(row.model), order.index(identity(row))))
+    header = [
+        "model",
+        "runtime",
+        "version",
+        "device",
+        "target",
+        "precision",
+        "p50",
+        "min",
+        "p90",
+        "p99",
+        "mean",
+    ]
+    header += ["runs", "runs/s", "import", "load", "first", "memory", "model size", "error", "outcome"]
+    caption = "Times in milliseconds, memory above that of Python with numpy, errors of the largest output."
+    body = "".join(map(_row, rows))
+    return f'<h2>All figures, {thread_text(threads)}</h2><p class="soft">{caption}</p>{_table(header, body)}'
+
+
+def _row(row: Row) -> str:
+    texts = (
+        row.model,
+        display_name(row.runtime),
+        row.version or _NOTHING,
+        row.device,
+        row.target,
+        row.precision,
+    )
+    if row.latency:
+        times = (
+            row.latency.p50_ms,
+            row.latency.min_ms,
+            row.latency.p90_ms,
+            row.latency.p99_ms,
+            row.latency.mean_ms,
+        )
+        numbers = [*map(three, times), f"{row.latency.runs:,}", three(row.latency.throughput)]
+    else:
+        numbers = [_NOTHING] * 7
+    numbers += [
+        _NOTHING if value is None else three(value) for value in (row.import_ms, row.load_ms, row.first_ms)
+    ]
+    numbers += [_NOTHING if value is None else size(value) for value in (row.memory_bytes, row.model_bytes)]
+    numbers.append(
+        "reference"
+        if row.error is None and row.right
+        else _NOTHING
+        if row.error is None
+        else f"{row.error:.1e}"
+    )
+    outcome = "right" if row.right else f'<span class="bad">{row.outcome}</span>: {escape(_reason(row))}'
+    cells = "".join(f'<td class="text">{escape(text)}</td>' for text in texts)
+    cells += "".join(f"<td>{escape(number)}</td>" for number in numbers)
+    return f'<tr{" class=ours" if row.runtime == OURS else ""}>{cells}<td class="note">{outcome}</td></tr>'
+
+
+def _table(header: Iterable[str], body: str) -> str:
+    head = "".join(f"<th>{escape(name)}</th>" for name in header)
+    return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
