@@ -266,7 +266,7 @@ REDUCTIONS = (
     "ReduceSum",
     "ReduceSumSquare",
 )
-_UNARY = (
+UNARY = (
     "Abs",
     "Ceil",
     "Cos",
@@ -291,8 +291,8 @@ _UNARY = (
     "Sqrt",
     "Tanh",
 )
-_BINARY = ("Add", "And", "Div", "Max", "Min", "Mul", "Or", "PRelu", "Pow", "Sub", "Xor")
-_COMPARISONS = ("Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual")
+BINARY = ("Add", "And", "Div", "Max", "Min", "Mul", "Or", "PRelu", "Pow", "Sub", "Xor")
+COMPARISONS = ("Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual")
 
 FORMS: Mapping[str, Form] = {
     "ArgMax": Form(1, _arg, {"axis": int, "keepdims": int, "select_last_index": int}),
@@ -341,8 +341,8 @@ FORMS: Mapping[str, Form] = {
     "Tile": Form(1, _tile, {"repeats": tuple}),
     "Transpose": Form(1, _transpose, {"perm": tuple}),
     "Where": Form(3, _where),
-    **{op: Form(1, _same) for op in _UNARY},
-    **{op: Form(2, _binary) for op in _BINARY},
-    **{op: Form(2, _compared) for op in _COMPARISONS},
+    **{op: Form(1, _same) for op in UNARY},
+    **{op: Form(2, _binary) for op in BINARY},
+    **{op: Form(2, _compared) for op in COMPARISONS},
     **{op: Form(1, _reduced, {"axes": tuple, "keepdims": int}) for op in REDUCTIONS},
 }

@@ -206,10 +206,39 @@ def _silu(writer: _Writer, node: Node) -> None:
     writer.emit("Mul", (node.inputs[0], gate), node.outputs, node.name)
 
 
+def _bounded(axis: int) -> Callable[[_Writer, Node], None]:
+    """Padding behind what is found along `axis`, up to the bound, and the number found."""
+
+    def export(writer: _Writer, node: Node) -> None:
+        if len(node.outputs) == 1:
+            _plain(writer, node)
+            return
+        out, count = node.outputs
+        type_ = writer.type(out)
+        found, padded, shape = (writer.fresh(f"{out}_{what}") for what in ("found", "padded", "shape"))
+        padding = writer.constant(f"{out}_padding", np.zeros(type_.shape, type_.dtype))
+        starts, ends = writer.constant(f"{out}_starts", _ints(0)), _ints(type_.shape[axis])
+        along, which = (
+            writer.constant(f"{out}_axis", _ints(axis)),
+            writer.constant(f"{out}_which", np.array(axis)),
+        )
+        writer.emit(node.op, node.inputs, (found,), node.name, **node.attributes)
+        writer.emit("Concat", (found, padding), (padded,), f"{node.name}_padded", axis=axis)
+        bounds = (starts, writer.constant(f"{out}_ends", ends), along)
+        writer.emit("Slice", (padded, *bounds), (out,), f"{node.name}_cut")
+        writer.emit("Shape", (found,), (shape,), f"{node.name}_shape")
+        if count:
+            writer.emit("Gather", (shape, which), (count,), f"{node.name}_count", axis=0)
+
+    return export
+
+
 _EXPORTS: Mapping[str, Callable[[_Writer, Node], None]] = {
     "Clip": _clip,
     "Dense": _dense,
     "Expand": _as_inputs("shape"),
+    "NonMaxSuppression": _bounded(0),
+    "NonZero": _bounded(1),
     "Pad": _pad,
     "Reshape": _as_inputs("shape"),
     "Resize": _resize,

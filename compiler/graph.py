@@ -38,6 +38,14 @@ class TensorType:
         return self.size * np.dtype(self.dtype).itemsize
 
 
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """Along `axis` a shape is an upper bound; the scalar int64 value `count` holds how much of it is real."""
+
+    axis: int
+    count: str
+
+
 @dataclass(frozen=True)
 class Node:
     """One operator. An omitted optional input is the empty string, as in ONNX."""
@@ -54,7 +62,11 @@ class Node:
 
 @dataclass(frozen=True)
 class Graph:
-    """Nodes in topological order; every value has a type; constants are values with known contents."""
+    """Nodes in topological order; every value has a type; constants are values with known contents.
+
+    `bounds` are those of outputs whose size depends on the data (docs/adr/0006). What they count with are
+    outputs, too, behind the model's own, so that every pass keeps them.
+    """
 
     name: str
     nodes: tuple[Node, ...]
@@ -63,9 +75,16 @@ class Graph:
     types: Mapping[str, TensorType]
     constants: Mapping[str, Array]
     opset: int
+    bounds: Mapping[str, Bound] = field(default_factory=lambda: MappingProxyType({}))
 
     def with_(self, **changes: Any) -> Graph:
         return replace(self, **changes)
+
+    @property
+    def results(self) -> tuple[str, ...]:
+        """The model's own outputs."""
+        counts = {bound.count for bound in self.bounds.values()}
+        return tuple(value for value in self.outputs if value not in counts)
 
     @cached_property
     def consumers(self) -> Mapping[str, tuple[Node, ...]]:

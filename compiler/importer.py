@@ -10,9 +10,10 @@ import numpy as np
 import onnx
 from onnx import AttributeProto, GraphProto, NodeProto, helper
 
+from . import bounds
 from .errors import ModelError, UnsupportedError
 from .frontends.onnx import OnnxModel
-from .graph import Array, AttributeValue, Graph, Node, TensorType
+from .graph import Array, AttributeValue, Bound, Graph, Node, TensorType
 from .onnx_types import elem_type, from_array, static_type, to_array
 from .passes.fold_constants import Folder
 from .shape import infer_types
@@ -52,6 +53,8 @@ class _Importer:
         self.types: dict[str, TensorType] = {}
         self._constants: dict[str, Array] = {}
         self._nodes: list[Node] = []
+        self._bounds: dict[str, Bound] = {}
+        self._foreign = {value.name for value in self._proto.output}  # no other value may take these names
         self._scope: dict[str, str] = {}  # name in the model → name here, where they differ
         self._declared = {value.name: value.type for value in (*self._proto.value_info, *self._proto.output)}
         given = Counter(node.name for node in self._proto.node if node.name)
@@ -82,8 +85,17 @@ class _Importer:
                 raise ModelError(f"output {name!r} is an input of the model itself; remove that output")
             if name in self._constants:
                 self._hand_out(name)
+        bounded = {name: self._bounds[name] for name in outputs if name in self._bounds}
+        counts = tuple(dict.fromkeys(bound.count for bound in bounded.values()))
         return Graph(
-            self._proto.name, tuple(self._nodes), inputs, outputs, self.types, self._constants, self._opset
+            name=self._proto.name,
+            nodes=tuple(self._nodes),
+            inputs=inputs,
+            outputs=(*outputs, *counts),
+            types=self.types,
+            constants=self._constants,
+            opset=self._opset,
+            bounds=bounded,
         )
 
     # One rule for each kind of node
@@ -105,13 +117,34 @@ class _Importer:
 
     def _shape(self, node: NodeProto) -> None:
         shape = self._type(node.input[0], node).shape
-        bounds = {attribute.name: attribute.i for attribute in node.attribute}
-        self._define(
-            self._rename(node.output[0]),
-            np.array(shape[bounds.get("start", 0) : bounds.get("end")], np.int64),
-        )
+        given = {attribute.name: attribute.i for attribute in node.attribute}
+        wanted = range(len(shape))[given.get("start", 0) : given.get("end")]
+        bound = self._bounds.get(self._resolve(node.input[0]))
+        if bound is not None and bound.axis in wanted:
+            self._counted_shape(node, [bound.count if axis == bound.axis else shape[axis] for axis in wanted])
+        else:
+            self._define(self._rename(node.output[0]), np.array([shape[axis] for axis in wanted], np.int64))
+
+    def _counted_shape(self, node: NodeProto, dims: list[int | str]) -> None:
+        """A shape of which one number is known only when the model runs."""
+        parts = []
+        for dim in dims:
+            part = self._value("size", "int64", (1,))
+            if isinstance(dim, str):
+                one = self._given("one", np.array([1], np.int64))
+                self._nodes.append(Node(self._fresh("reshape"), "Reshape", (dim, one), (part,)))
+            else:
+                self._constants[part] = np.array([dim], np.int64)
+            parts.append(part)
+        out = self._rename(node.output[0])
+        self.types[out] = TensorType("int64", (len(dims),))
+        self._nodes.append(Node(self._name(node), "Concat", tuple(parts), (out,), {"axis": 0}))
 
     def _size(self, node: NodeProto) -> None:
+        if self._resolve(node.input[0]) in self._bounds:
+            raise UnsupportedError(
+                self._name(node), "Size", f"the size of {node.input[0]!r} depends on the data"
+            )
         self._define(self._rename(node.output[0]), np.array(self._type(node.input[0], node).size, np.int64))
 
     def _cast_like(self, node: NodeProto) -> None:
@@ -137,7 +170,29 @@ class _Importer:
                 self._define(name, self._constants[result])
             else:
                 self.types[name] = self.types[result]
+                if result in self._bounds:
+                    self._bounds[name] = self._bounds[result]
                 self._nodes.append(Node(self._fresh("identity"), "Identity", (result,), (name,)))
+
+    def _finder(self, node: NodeProto) -> None:
+        """A node that finds as much as the data has: the most there can be, and how much there is.
+
+        Where nothing can be found, one row of padding stands for none: no array is empty.
+        """
+        if all(self._resolve(value) in self._constants for value in node.input if value):
+            self._plain(node)
+            return
+        name, inputs = self._name(node), self._inputs(node)
+        made = Node(name, node.op_type, inputs, (), _attributes(node, name, node.op_type))
+        try:
+            shape, axis = bounds.most_found(made, self.types, self._constants)
+        except bounds.RefusedError as reason:
+            raise UnsupportedError(name, node.op_type, str(reason)) from None
+        out = self._rename(node.output[0])
+        self.types[out] = TensorType("int64", shape)
+        count = self._value(f"{out}.count", "int64", ())
+        self._bounds[out] = Bound(axis, count)
+        self._nodes.append(made.with_(outputs=(out, count)))
 
     def _plain(self, node: NodeProto) -> None:
         domain = "" if _is_default(node.domain) else node.domain
@@ -145,10 +200,7 @@ class _Importer:
         name = self._name(node)
         if any(attribute.HasField("g") or attribute.graphs for attribute in node.attribute):
             raise UnsupportedError(name, op, "control flow that depends on the data cannot be compiled")
-        inputs = tuple(self._resolve(value) for value in node.input)
-        for value in node.input:
-            if value:
-                self._type(value, node)
+        inputs = self._inputs(node)
         outputs = tuple(self._rename(value) if value else "" for value in node.output)
         local = NodeProto(
             op_type=node.op_type,
@@ -169,7 +221,9 @@ class _Importer:
                         name, op, f"its output {type_.shape} would have {type_.nbytes} bytes"
                     )
                 self.types[output] = type_
-        self._nodes.append(Node(name, op, inputs, outputs, _attributes(node, name, op)))
+        made = Node(name, op, inputs, outputs, _attributes(node, name, op))
+        self._nodes.append(made)
+        self._follow(made)
 
     # What the rules are made of
 
@@ -183,6 +237,41 @@ class _Importer:
         for name, array in (found or {}).items():
             self._define(name, array)
         return found is not None
+
+    def _inputs(self, node: NodeProto) -> tuple[str, ...]:
+        for value in node.input:
+            if value:
+                self._type(value, node)
+        return tuple(self._resolve(value) for value in node.input)
+
+    def _follow(self, node: Node) -> None:
+        """Note which of the node's outputs are bounded."""
+        try:
+            passed = bounds.follow(node, self.types, self._constants, self._bounds)
+        except bounds.RefusedError as reason:
+            raise UnsupportedError(node.name, node.op, str(reason)) from None
+        if passed is None:
+            return
+        count = passed.count
+        if passed.limit is not None:
+            limit = self._given("limit", np.array(passed.limit, np.int64))
+            count = self._value(f"{node.outputs[0]}.count", "int64", ())
+            self._nodes.append(Node(self._fresh("min"), "Min", (passed.count, limit), (count,)))
+        self._bounds.update(dict.fromkeys(filter(None, node.outputs), Bound(passed.axis, count)))
+
+    def _value(self, hint: str, dtype: str, shape: tuple[int, ...]) -> str:
+        """A value that the model does not have, under a name of its own."""
+        name, index = hint, 0
+        while name in self.types or name in self._foreign:
+            index += 1
+            name = f"{hint}_{index}"
+        self.types[name] = TensorType(dtype, shape)
+        return name
+
+    def _given(self, hint: str, array: Array) -> str:
+        name = self._value(hint, str(array.dtype), array.shape)
+        self._constants[name] = array
+        return name
 
     def _define(self, name: str, array: Array) -> None:
         self._constants[name] = array
@@ -254,6 +343,8 @@ _RULES: Mapping[str, Callable[[_Importer, NodeProto], None]] = {
     "CastLike": _Importer._cast_like,
     "Constant": _Importer._constant,
     "If": _Importer._if,
+    "NonMaxSuppression": _Importer._finder,
+    "NonZero": _Importer._finder,
     "Shape": _Importer._shape,
     "Size": _Importer._size,
 }

@@ -73,7 +73,7 @@ def run_once(
         )  # fmt: skip
         arrays = {
             name: np.frombuffer((results / f"output{index}.bin").read_bytes(), type_.dtype).reshape(
-                type_.shape
+                figures["outputs"][index]["shape"]
             )
             for index, (name, type_) in enumerate(outputs.items())
         }

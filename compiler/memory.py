@@ -8,7 +8,7 @@ Two orders are tried, because neither wins always: by size, and by the memory th
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .errors import CompileError
 from .program import Program
@@ -58,6 +58,8 @@ def lifetimes(program: Program) -> dict[str, Lifetime]:
                 )
             first = found[name].first if name in found else index
             found[name] = Lifetime(program.buffers[name], first, index)
+    for count in {bound.count for bound in program.bounds.values()}:  # read when all calls are done
+        found[count] = replace(found[count], last=len(program.calls) - 1)
     return found
 
 

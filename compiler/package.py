@@ -71,6 +71,8 @@ class Package:
     unsupported: tuple[Mapping[str, str], ...] = ()
     selftest_inputs: Arrays = field(default_factory=dict)
     selftest_outputs: Arrays = field(default_factory=dict)
+    bounded: Mapping[str, int] = field(default_factory=dict)
+    """Outputs of which one dimension is only an upper bound: which."""
 
 
 def make_variant(
@@ -153,7 +155,7 @@ def package_entries(package: Package) -> dict[str, bytes]:
         entries[f"selftest/input{index}.bin"] = _checked(package.selftest_inputs, name, package.inputs[name])
     for index, name in enumerate(package.outputs if package.selftest_outputs else ()):
         entries[f"selftest/output{index}.bin"] = _checked(
-            package.selftest_outputs, name, package.outputs[name]
+            package.selftest_outputs, name, package.outputs[name], package.bounded.get(name)
         )
     for variant in package.variants:
         entries |= variant.entries
@@ -167,7 +169,7 @@ def _manifest(package: Package, entries: Mapping[str, bytes]) -> bytes:
         "version": package.version,
         "created_by": f"sanderling {__version__}",
         "inputs": _tensors(package.inputs),
-        "outputs": _tensors(package.outputs),
+        "outputs": _tensors(package.outputs, package.bounded),
         "pipeline": package.pipeline,
         "labels": list(package.labels),
         "variants": {variant.target.name: variant.row for variant in package.variants},
@@ -182,13 +184,22 @@ def _manifest(package: Package, entries: Mapping[str, bytes]) -> bytes:
     return json.dumps(document, ensure_ascii=False, allow_nan=False).encode() + b"\n"
 
 
-def _tensors(types: Mapping[str, TensorType]) -> list[dict[str, Any]]:
-    return [{"name": name, "dtype": type_.dtype, "shape": list(type_.shape)} for name, type_ in types.items()]
+def _tensors(
+    types: Mapping[str, TensorType], bounded: Mapping[str, int] | None = None
+) -> list[dict[str, Any]]:
+    return [
+        {"name": name, "dtype": type_.dtype, "shape": list(type_.shape)}
+        | ({"bounded": bounded[name]} if bounded and name in bounded else {})
+        for name, type_ in types.items()
+    ]
 
 
-def _checked(arrays: Arrays, name: str, type_: TensorType) -> bytes:
+def _checked(arrays: Arrays, name: str, type_: TensorType, bounded: int | None = None) -> bytes:
     array = arrays[name]
-    if array.dtype != np.dtype(type_.dtype) or array.shape != type_.shape:
+    shape = list(type_.shape)
+    if bounded is not None and array.ndim == len(shape):
+        shape[bounded] = min(array.shape[bounded], shape[bounded])
+    if array.dtype != np.dtype(type_.dtype) or array.shape != tuple(shape):
         raise CompileError(
             f"self-test tensor {name!r} is {array.dtype}{array.shape}, not {type_.dtype}{type_.shape}"
         )

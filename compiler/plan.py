@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from sanderling.runtime import codes
@@ -13,6 +14,7 @@ from sanderling.runtime import plan as layout
 from sanderling.runtime.plan import (
     Argument,
     Blob,
+    Bound,
     Buffer,
     Invocation,
     Kind,
@@ -45,6 +47,11 @@ def make_plan(
 
     `param_offsets` are bytes into params.bin. Raises CompileError for an argument outside what it names.
     """
+    for level in pipeline.levels if pipeline is not None else ():
+        for index in filter(None, (level.cls, level.box, level.obj)):
+            name = list(program.outputs)[index - len(program.inputs)]
+            if name in program.bounds:
+                raise CompileError(f"the size of output {name!r} depends on the data: no pipeline decodes it")
     places = _places(program, memory, param_offsets)
     return Plan(
         target=target.name,
@@ -53,7 +60,7 @@ def make_plan(
         arena_bytes=memory.arena_bytes,
         scratch_bytes=program.scratch_bytes,
         blobs=blobs,
-        tensors=(*_tensors("input", program.inputs), *_tensors("output", program.outputs)),
+        tensors=(*_tensors("input", program.inputs), *_outputs(program, memory)),
         buffers=tuple(
             Buffer(memory.offsets[name], life.size, life.first, life.last)
             for name, life in memory.lifetimes.items()
@@ -77,6 +84,13 @@ def make_plan(
 
 def _tensors(role: str, types: Mapping[str, TensorType]) -> Iterable[Tensor]:
     return (Tensor(name, role, type_.dtype, type_.shape, type_.nbytes) for name, type_ in types.items())
+
+
+def _outputs(program: Program, memory: MemoryPlan) -> Iterable[Tensor]:
+    buffers = {name: index for index, name in enumerate(memory.lifetimes)}
+    for tensor in _tensors("output", program.outputs):
+        bound = program.bounds.get(tensor.name)
+        yield tensor if bound is None else replace(tensor, bound=Bound(bound.axis, buffers[bound.count]))
 
 
 _Places = Mapping[tuple[str, str], tuple[str, int, int, int]]
@@ -195,8 +209,9 @@ def _tensor_row(tensor: Tensor, strings: _Strings) -> tuple[Any, ...]:
             f"{tensor.role} {tensor.name!r} has rank {rank}; a package allows {codes.MAX_RANK}"
         )
     dims = (*tensor.shape, *(0,) * (codes.MAX_RANK - rank))
-    numbers = (_code(codes.ROLES, tensor.role), _code(codes.DTYPES, tensor.dtype), rank, 0)
-    return (*strings.add(tensor.name), *numbers, *dims, tensor.nbytes, 0)
+    bounded, count = (0, 0) if tensor.bound is None else (tensor.bound.axis + 1, tensor.bound.buffer)
+    numbers = (_code(codes.ROLES, tensor.role), _code(codes.DTYPES, tensor.dtype), rank, bounded)
+    return (*strings.add(tensor.name), *numbers, *dims, tensor.nbytes, count, 0)
 
 
 def _call_rows(

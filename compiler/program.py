@@ -7,13 +7,14 @@ plan.bin, kernels.so and params.bin as `docs/package-format.md` specifies them.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from .graph import TensorType
+from .graph import Bound, TensorType
 
 Place = Literal["buffer", "param", "input", "output", "scratch"]
 Access = Literal["read", "write", "both"]
@@ -53,7 +54,8 @@ class Program:
     """A compiled graph for one target. `calls` run in order, each finished before the next begins.
 
     `buffers` maps a name to its size in bytes; lifetimes follow from the calls. `params` arrays are stored as
-    they are (C order). `code` is the linked shared object (kernels.so).
+    they are (C order). `code` is the linked shared object (kernels.so). `bounds` are of outputs; a count is
+    the first number in the buffer of its name.
     """
 
     target: str
@@ -64,6 +66,7 @@ class Program:
     calls: tuple[Call, ...]
     scratch_bytes: int
     code: bytes
+    bounds: Mapping[str, Bound] = field(default_factory=lambda: MappingProxyType({}))
 
 
 def itemsize(dtype: str) -> int:

@@ -10,7 +10,7 @@ import json
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, TypeVar
 
 from .codes import COLORS, DECODES, DTYPES, MAX_RANK, RESIZES, SCORES, TASKS
@@ -105,7 +105,7 @@ def parse_manifest(data: bytes) -> Manifest:
         version=root["version"].text(),
         created_by=root["created_by"].text(),
         inputs=root["inputs"].each(_tensor),
-        outputs=root["outputs"].each(_tensor),
+        outputs=root["outputs"].each(_output),
         pipeline=root["pipeline"].optional(_pipeline),
         labels=root["labels"].each(_Value.text),
         variants={name: row.mapping() for name, row in root["variants"].items()},
@@ -203,6 +203,14 @@ def _tensor(row: _Value) -> TensorSpec:
     if len(shape) > MAX_RANK:
         raise row["shape"].fail(f"at most {MAX_RANK} dimensions")
     return TensorSpec(row["name"].text(), shape, numpy_dtype(row["dtype"].choice(DTYPES)))
+
+
+def _output(row: _Value) -> TensorSpec:
+    spec = _tensor(row)
+    bounded = row.get("bounded").optional(_Value.integer)
+    if bounded is not None and bounded >= len(spec.shape):
+        raise row.get("bounded").fail(f"one of {len(spec.shape)} dimensions")
+    return replace(spec, bounded=bounded)
 
 
 def _entry(row: _Value) -> Entry:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
 import threading
+import weakref
 from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Self
@@ -25,7 +27,7 @@ class Model:
     """A loaded model; make one with `sanderling.load`.
 
     Threads may share a Model: calls wait for each other. For runs at the same time, load it once per thread;
-    the weights are shared through the file. A Model does not survive a fork: load it in the child.
+    the weights and worker threads are shared. A Model does not survive a fork: load it in the child.
     """
 
     def __init__(self, backend: Backend, manifest: Manifest, reason: str) -> None:
@@ -41,6 +43,8 @@ class Model:
         self.backend_reason = reason
         self.variant = backend.variant
         self.threads = backend.threads
+        self._orphan: Backend | None = None
+        _MODELS.add(self)
 
     @property
     def inputs(self) -> tuple[TensorSpec, ...]:
@@ -80,7 +84,8 @@ class Model:
         that speak DLPack are read in place at any alignment; only non-contiguous ones are copied. NaN passes
         through.
         `out`: C-contiguous arrays (or DLPack tensors) that the returned outputs are written into, in the same
-        order; what is returned shares their memory.
+        order; what is returned shares their memory. Of an output whose size depends on the data the array has
+        the whole `shape`, and what is returned is the part that is real.
         Raises InputError for a wrong name, rank, shape or dtype, SanderlingError if the model is closed.
         """
         arrays = self._arrays(feeds)
@@ -155,7 +160,16 @@ class Model:
         where = self.backend if self.variant is None else f"{self.backend}, {self.variant}"
         return f"<Model {self.manifest.name} {self.manifest.version} ({where}, {self.threads} threads)>"
 
+    def _lose(self) -> None:
+        """In a forked child: the parent's threads do not exist here, and one of them may hold the lock."""
+        self._lock = threading.Lock()
+        self._backend, self._orphan = None, self._backend
+
     def _open(self) -> Backend:
+        if self._backend is None and self._orphan is not None:
+            raise SanderlingError(
+                "the model was loaded before this process was forked; load it in the child instead"
+            )
         if self._backend is None:
             raise SanderlingError("the model is closed")
         return self._backend
@@ -216,6 +230,20 @@ class Model:
 
     def _signature(self) -> str:
         return "the model takes " + ", ".join(map(str, self._inputs))
+
+
+_MODELS: weakref.WeakSet[Model] = weakref.WeakSet()
+_ORPHANS: list[Backend] = []  # never freed: that would wait for threads that do not exist
+
+
+def _lose_models() -> None:
+    for model in list(_MODELS):
+        model._lose()
+        if model._orphan is not None:
+            _ORPHANS.append(model._orphan)
+
+
+os.register_at_fork(after_in_child=_lose_models)
 
 
 def _threshold(value: float | None) -> float | None:

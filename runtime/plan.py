@@ -62,7 +62,7 @@ RECORDS: Mapping[Kind, struct.Struct] = {
     Kind.TARGET: struct.Struct("<6I"),
     Kind.FEATURES: struct.Struct("<2I"),
     Kind.BLOBS: struct.Struct("<2IQ32s"),
-    Kind.TENSORS: struct.Struct("<6I8q2Q"),
+    Kind.TENSORS: struct.Struct("<6I8qQ2I"),
     Kind.KERNELS: struct.Struct("<2I"),
     Kind.BUFFERS: struct.Struct("<2Q2I"),
     Kind.CALLS: struct.Struct("<10IQ"),
@@ -87,6 +87,14 @@ class Blob:
 
 
 @dataclass(frozen=True, slots=True)
+class Bound:
+    """Along `axis` a shape is an upper bound; the real number is the int64 at the start of a buffer."""
+
+    axis: int
+    buffer: int
+
+
+@dataclass(frozen=True, slots=True)
 class Tensor:
     """A model input or output. `nbytes` is the size of the caller's array."""
 
@@ -95,6 +103,7 @@ class Tensor:
     dtype: str
     shape: tuple[int, ...]
     nbytes: int
+    bound: Bound | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -305,11 +314,19 @@ def _name(names: Mapping[int, str], what: str, code: int) -> str:
 
 
 def _tensor(sections: _Sections, row: tuple[Any, ...]) -> Tensor:
-    offset, length, role, dtype, rank, _, *dims, nbytes, _ = row
+    offset, length, role, dtype, rank, bounded, *dims, nbytes, buffer, _ = row
     if rank > MAX_RANK:
         raise PlanError(f"plan.bin: a tensor has rank {rank}, above {MAX_RANK}")
-    name = sections.string(offset, length)
-    return Tensor(name, _name(ROLES, "role", role), _name(DTYPES, "dtype", dtype), tuple(dims[:rank]), nbytes)
+    if bounded > rank:
+        raise PlanError(f"plan.bin: dimension {bounded - 1} of a tensor of rank {rank} is bounded")
+    return Tensor(
+        name=sections.string(offset, length),
+        role=_name(ROLES, "role", role),
+        dtype=_name(DTYPES, "dtype", dtype),
+        shape=tuple(dims[:rank]),
+        nbytes=nbytes,
+        bound=Bound(bounded - 1, buffer) if bounded else None,
+    )
 
 
 def _call(sections: _Sections, row: tuple[Any, ...], kernels: list[str], args: list[Argument]) -> Invocation:

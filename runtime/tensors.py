@@ -20,14 +20,23 @@ def numpy_dtype(name: str) -> np.dtype[Any]:
 
 @dataclass(frozen=True, slots=True)
 class TensorSpec:
-    """Name, fixed shape and element type of an input or output."""
+    """Name, shape and element type of an input or output.
+
+    Shapes are fixed, save that along the dimension `bounded` of an output its shape is the most there can be.
+    """
 
     name: str
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
+    bounded: int | None = None
 
     def __str__(self) -> str:
-        return f"{self.name}: {self.dtype.name} {list(self.shape)}"
+        dims = (f"≤{size}" if axis == self.bounded else str(size) for axis, size in enumerate(self.shape))
+        return f"{self.name}: {self.dtype.name} [{', '.join(dims)}]"
+
+    def real(self, array: Array, size: int) -> Array:
+        """The part of a whole array that is real, where `size` elements along the bounded dimension are."""
+        return array[(slice(None),) * (self.bounded or 0) + (slice(size),)]
 
 
 def as_input(value: object, spec: TensorSpec) -> Array:

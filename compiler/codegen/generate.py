@@ -28,7 +28,7 @@ from .select import TEMPLATES, match
 from .strided import Placed, place_copy
 from .views import View, contiguous
 from .whereabouts import Whereabouts
-from .workload import Conv2d, Dense, Depthwise, Map, Permute, Relayout, Workload, ceil_div
+from .workload import Conv2d, Dense, Depthwise, Map, Permute, Regroup, Relayout, Workload, ceil_div
 
 Chooser = Callable[[Mapping[str, tuple[Workload, ModuleType]]], Mapping[str, Any]]
 """Workloads by their key → the configuration of each."""
@@ -56,15 +56,16 @@ class _Generator:
         self.unaligned = frozenset((*self.graph.inputs, *self.graph.outputs))
         self.where = Whereabouts(self.graph, self.groups, self.target)
         written: set[str] = set()
+        self.joined: list[Group] = []  # concatenations of whole blocks
         for group in self.groups:
             node = group.nodes[0]
-            parts = is_block_concat(self.graph, node, self.target) and all(
-                v in self.blocked for v in node.inputs
-            )
+            parts = is_block_concat(self.graph, node, self.target) and all(v in written for v in node.inputs)
             source_blocked = group.source in self.blocked
             work: Workload | None = None
             if not parts:
                 work = match(self.graph, group, self.target, blocked_source=source_blocked)
+            if parts:
+                self.joined.append(group)
             if work is not None or parts:
                 in_blocks = parts or not isinstance(work, Dense)
                 self.where.settle(group.output, blocked=in_blocks)
@@ -77,11 +78,12 @@ class _Generator:
                     written.add(group.output)
             self.plan[group.output] = work
             self.blocked |= written | self.where.blocked
-        self.views = channel_views(self.graph, self.groups, frozenset(written), self.target)
+        self.views = channel_views(self.graph, self.joined, frozenset(written), self.target)
         self.params: dict[str, Array] = {}
         self.buffers: dict[str, int] = {}
         self.calls: list[Call] = []
         self.functions: dict[str, Any] = {}
+        self.pending: dict[str, list[tuple[Placed, str]]] = {}  # copies into a buffer, by its value
         self.symbols: dict[str, str] = {}
         self.kernels: dict[str, Kernel] = {}  # by workload
         self.scratch = 0
@@ -103,15 +105,15 @@ class _Generator:
                 self._placed_call(placed, "+".join(node.name for node in group.nodes))
             elif work is not None:
                 self._template(group, work)
-            elif self._is_joined(group):
+            elif group in self.joined:
                 self._join(group)
             elif group.nodes[0].name in self.where.joins:
                 for placed in self.where.joins[group.nodes[0].name]:
-                    self._placed_call(placed, f"{group.name} ({placed.reads[0].root})")
+                    self.pending.setdefault(placed.output.root, []).append((placed, group.name))
             elif group.nodes[0].name not in self.where.moves:
                 for node in group.nodes:
                     self._long_tail(node)
-        for value in self.graph.outputs:
+        for value in self.graph.results:
             self._deliver(value)
         if self.missing:
             raise NotNativeError(self.missing)
@@ -120,18 +122,21 @@ class _Generator:
         return Program(
             target=self.target.name,
             inputs={value: types[value] for value in self.graph.inputs},
-            outputs={value: types[value] for value in self.graph.outputs},
+            outputs={value: types[value] for value in self.graph.results},
             buffers=self.buffers,
             params=self.params,
             calls=tuple(self.calls),
             scratch_bytes=self.scratch,
             code=code,
+            bounds=self.graph.bounds,
         )
 
     # --- values ---
 
     def _read(self, value: str, *, blocked: bool) -> Location:
         """Where a value can be read in a layout; converts it on first use."""
+        if not blocked:
+            self._finish_joins(value)
         if (value, blocked) in self.places:
             return self.places[value, blocked]
         kind = self.graph.types[value]
@@ -147,6 +152,27 @@ class _Generator:
             return self.places[value, False]
         return self._convert(value, source, blocked=blocked)
 
+    def _finish_joins(self, root: str) -> None:
+        """Copies the parts of concatenations in row-major order that are still missing from a buffer."""
+        for placed, name in self.pending.pop(root, ()):
+            self._placed_call(placed, f"{name} ({placed.reads[0].root})")
+
+    def _regroup(self, value: str) -> Location:
+        """A copy in channel blocks of what is put together from channels of others."""
+        picks = self.where.channels.picks(value) or ()
+        roots = list(dict.fromkeys(root for root, _ in picks))
+        batch, _, height, width = self.graph.types[value].shape
+        work = Regroup(
+            batch,
+            height * width,
+            tuple(self.graph.types[root].shape[1] for root in roots),
+            tuple((roots.index(root), channel) for root, channel in picks),
+        )
+        reads = [self._arg(self._read(root, blocked=True), "read") for root in roots]
+        place = self._new(value, blocked_bytes(self.graph.types[value].shape, self.target), blocked=True)
+        self._call(work, (*reads, self._arg(place, "write")), f"{value} (layout)")
+        return place
+
     def _convert(self, value: str, source: Location, *, blocked: bool) -> Location:
         """Between row-major order and channel blocks, of which the last may be filled in part."""
         kind = self.graph.types[value]
@@ -160,6 +186,9 @@ class _Generator:
     def _read_view(self, value: str, *, blocked: bool) -> bool:
         """Finds or copies a value by its strides; False where these cannot say it."""
         view, target = self.where.look(value), self.where.own(value, blocked=blocked)
+        if target is None and self.where.channels.picks(value) is not None:
+            self._regroup(value)
+            return True
         if target is None or (view.root, view.blocked) == (value, blocked):
             return False
         if view.root == value and (value, view.blocked) not in self.places:
@@ -169,6 +198,9 @@ class _Generator:
             place = self._read(view.root, blocked=view.blocked)
             offset = view.offset * (kind.nbytes // kind.size)
             self.places[value, blocked] = shifted(place, offset, kind.nbytes)
+            return True
+        if blocked and self.where.channels.picks(value) is not None:
+            self._regroup(value)
             return True
         placed = place_copy(view, target)
         if placed is None:
@@ -198,6 +230,7 @@ class _Generator:
 
     def _deliver(self, value: str) -> None:
         """Makes sure that a graph output stands in the caller's array."""
+        self._finish_joins(value)
         if (value, False) in self.places and self.places[value, False].place == "output":
             return
         if value in self.graph.inputs or value in self.graph.constants:
@@ -280,7 +313,7 @@ class _Generator:
             if work.flops
             else max(1, tasks // 8)
         )
-        copies = isinstance(work, Permute) or (isinstance(work, Map) and not work.epilogue)
+        copies = isinstance(work, Permute | Regroup) or (isinstance(work, Map) and not work.epilogue)
         name = f"{'copy' if copies else module.__name__.rpartition('.')[2]} {config}"
         self.calls.append(Call(self.symbols[key], tasks, args, node, name, work.flops, grain))
 
@@ -297,9 +330,6 @@ class _Generator:
             offset += ceil_div(size, 64) * 64
         self.scratch = max(self.scratch, offset)
         return tuple(found)
-
-    def _is_joined(self, group: Group) -> bool:
-        return group.output in self.blocked
 
     def _join(self, group: Group) -> None:
         """A concatenation of channel blocks: parts that were not written in place are copied."""
@@ -338,14 +368,14 @@ class _Generator:
 
     def _long_tail(self, node: Any) -> None:
         symbol = f"t{len(self.functions)}"
+        sources = {value: self._read(value, blocked=False) for value in node.inputs if value}
+        # What only shares a caller's array lies as anywhere as that.
+        unaligned = {value for value, place in sources.items() if place.place == "input" or place.offset % 64}
         try:
-            lowered = lower_node(self.graph, node, self.target, symbol, unaligned=self.unaligned)
+            lowered = lower_node(self.graph, node, self.target, symbol, unaligned=self.unaligned | unaligned)
         except UnsupportedError as error:
             self.missing.append(error)
             lowered = Lowered((), (), {}, {}, 0)
-        for value in node.inputs:
-            if value:
-                self._read(value, blocked=False)
         for value in node.outputs:
             if value and value in self.graph.types:
                 self._new(value, self.graph.types[value].nbytes, blocked=False)

@@ -8,7 +8,7 @@ else along its own last axis. What is left outside becomes tasks.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 
@@ -38,13 +38,20 @@ class Emitted:
     scratch_bytes: int
 
 
-def emit(group: Group, tensors: Mapping[Expr, Tensor], lanes: int, unaligned: frozenset[str]) -> Emitted:
+def emit(
+    group: Group,
+    tensors: Mapping[Expr, Tensor],
+    lanes: int,
+    unaligned: frozenset[str],
+    filled: Collection[Tensor] = (),
+) -> Emitted:
     """The kernel of a group, for vectors of `lanes` float32.
 
-    `unaligned` names the values that may lie at any multiple of their item size.
+    `unaligned` names the values that may lie at any multiple of their item size; `filled` are the tensors
+    that earlier kernels of the node have written.
     """
     kernel = Kernel(tensors, unaligned)
-    _declare(kernel, group)
+    _declare(kernel, group, filled)
     loop = _Loops(kernel, lanes).of(group)
     tasks = int(loop.extent)
     work = sum(stage.work for stage in group.stages)
@@ -59,8 +66,8 @@ def emit(group: Group, tensors: Mapping[Expr, Tensor], lanes: int, unaligned: fr
     )
 
 
-def _declare(kernel: Kernel, group: Group) -> None:
-    """Arguments, what is read before what is written."""
+def _declare(kernel: Kernel, group: Group, filled: Collection[Tensor]) -> None:
+    """Arguments, what is read before what is written. What a group itself makes, it may read again."""
     written = dict.fromkeys(out for stage in group.stages for out in stage.outs)
     sources = (load.source for stage in group.stages for expr in stage.expressions() for load in loads(expr))
     read = dict.fromkeys(kernel.tensors[source] for source in sources if source in kernel.tensors)
@@ -71,7 +78,7 @@ def _declare(kernel: Kernel, group: Group) -> None:
         if tensor in group.inner:
             kernel.inner(tensor, group.rows)
         else:
-            kernel.argument(tensor, "both" if tensor in read else "write")
+            kernel.argument(tensor, "both" if tensor in filled else "write")
 
 
 @dataclass(frozen=True)
@@ -104,6 +111,8 @@ class _Loops:
     def _raw(self, stage: RawStage) -> Expr:
         """One task for each value of the axes."""
         self.kernel.head.extend(tirx.AllocBuffer(buffer) for buffer in stage.locals)
+        for tensor in stage.scratch:
+            self.kernel.inner(tensor, 0)
         extents = [axis.extent for axis in stage.axes]
         task = self.kernel.variable("task", prod(extents))
         position = self.kernel.decoded(task, extents)

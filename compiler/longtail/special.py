@@ -9,6 +9,7 @@ from tvm import tirx
 
 from ..errors import UnsupportedError
 from ..graph import Graph, Node
+from .bounded import non_max_suppression, non_zero
 from .stage import AnyStage, Axis, Expr, RawStage, Tensor
 
 Special = tuple[tuple[AnyStage, ...], Mapping[str, Tensor], Mapping[str, Tensor]]
@@ -133,4 +134,9 @@ def _top_k(graph: Graph, node: Node, symbol: str) -> Special:
     return (stage,), {source.name: source}, {t.name: t for t in (values, places) if t.name in node.outputs}
 
 
-SPECIAL: dict[str, Callable[[Graph, Node, str], Special]] = {"CumSum": _cumulative_sum, "TopK": _top_k}
+SPECIAL: dict[str, Callable[[Graph, Node, str], Special]] = {
+    "CumSum": _cumulative_sum,
+    "NonMaxSuppression": non_max_suppression,
+    "NonZero": non_zero,
+    "TopK": _top_k,
+}

@@ -108,13 +108,17 @@ class Stage:
 
 @dataclass(frozen=True, eq=False)
 class RawStage:
-    """Statements over multi-dimensional buffers that fill `outs`; independent for every value of `axes`."""
+    """Statements over multi-dimensional buffers that fill `outs`; independent for every value of `axes`.
+
+    `scratch` tensors lie in the running thread's own memory; what they hold means nothing at the start.
+    """
 
     outs: tuple[Tensor, ...]
     axes: tuple[Axis, ...]
     body: Expr
     steps: int = 1  # rough number of inner iterations, for `work`
     locals: tuple[Expr, ...] = field(default=())
+    scratch: tuple[Tensor, ...] = field(default=())
 
     @property
     def work(self) -> int:

@@ -96,14 +96,14 @@ class Package {
   sd_package* package_ = nullptr;
 };
 
-// (name, sd_dtype, shape)
+// (name, sd_dtype, shape, the dimension that is only an upper bound or -1)
 py::tuple describe(const sd_tensor_info& info) {
   py::tuple shape(info.rank);
   for (int32_t i = 0; i < info.rank; ++i) shape[static_cast<size_t>(i)] = info.dims[i];
-  return py::make_tuple(info.name, static_cast<int>(info.dtype), shape);
+  return py::make_tuple(info.name, static_cast<int>(info.dtype), shape, info.bounded);
 }
 
-// A loaded variant with its own pool and arena: what one Model needs.
+// A loaded variant with its own arena on the process's pool: what one Model needs.
 class Session {
  public:
   // Digests of params.bin are Package.verify()'s work.
@@ -112,7 +112,7 @@ class Session {
     try {
       call(sd_model_load, package.get(), variant ? variant->c_str() : nullptr, SD_VERIFY_FAST,
            &model_);
-      call(sd_pool_create, threads, &pool_);
+      call(sd_pool_shared, threads, &pool_);
       call(sd_session_create, model_, pool_, &session_);
       collect(sd_model_input_count(model_), sd_model_input, &inputs_);
       collect(sd_model_output_count(model_), sd_model_output, &outputs_);
@@ -144,6 +144,16 @@ class Session {
   void run(const py::list& inputs, const py::list& outputs) {
     sd_session* const session = prepare(inputs, outputs);
     call(sd_session_run, session, in_.data(), out_.data());
+  }
+
+  // Elements along the bounded dimension of an output, after a run.
+  int64_t count(size_t index) {
+    sd_session* const session = open();
+    if (index >= outputs_.size() || outputs_[index].bounded < 0)
+      fail(SD_INVALID_ARGUMENT, "no such bounded output");
+    int64_t dims[8];
+    call(sd_session_output_dims, session, index, dims);
+    return dims[outputs_[index].bounded];
   }
 
   // Nanoseconds of each call.
@@ -341,6 +351,7 @@ PYBIND11_MODULE(_core, module) {
       .def(py::init<const Package&, const std::optional<std::string>&, int32_t>())
       .def("close", &Session::close)
       .def("run", &Session::run)
+      .def("count", &Session::count)
       .def("profile", &Session::profile)
       .def("preprocess", &Session::preprocess)
       .def("detect", &Session::detect)

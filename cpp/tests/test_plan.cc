@@ -98,7 +98,33 @@ const PlanCase kCases[] = {
     {"equal names stored twice", [](PlanParts* p) { p->tensors[1].name = p->text("x"); },
      "occurs twice"},
     {"tensor reserved", [](PlanParts* p) { p->tensors[0].zero = 1; }, "reserved"},
-    {"tensor reserved at its end", [](PlanParts* p) { p->tensors[0].zero2 = 1; }, "reserved"},
+    {"count of a tensor of fixed size", [](PlanParts* p) { p->tensors[1].count = 2; }, "reserved"},
+    {"bounded input", [](PlanParts* p) { p->tensors[0].bounded = 1, p->tensors[0].count = 2; },
+     "is an input"},
+    {"bounded dimension above the rank",
+     [](PlanParts* p) { p->tensors[1].bounded = 4, p->tensors[1].count = 2; },
+     "dimension 3 cannot be bounded"},
+    {"bounded dimension 2^32-1", [](PlanParts* p) { p->tensors[1].bounded = UINT32_MAX; },
+     "dimension 4294967294 cannot"},
+    {"count in a buffer out of range",
+     [](PlanParts* p) { p->tensors[1].bounded = 2, p->tensors[1].count = 3; }, "does not exist"},
+    {"count in a buffer that ends too soon",
+     [](PlanParts* p) { p->tensors[1].bounded = 2, p->tensors[1].count = 1; },
+     "is not kept to the last call"},
+    {"count in a buffer too small for it",
+     [](PlanParts* p) {
+       p->tensors[1].bounded = 2, p->tensors[1].count = 3;
+       p->buffers.push_back({256, 4, 3, 3});
+       p->arena_bytes = 320;
+     },
+     "is too small"},
+    {"count that nobody writes",
+     [](PlanParts* p) {
+       p->tensors[1].bounded = 2, p->tensors[1].count = 3;
+       p->buffers.push_back({256, 8, 3, 3});
+       p->arena_bytes = 320;
+     },
+     "is written by no call"},
 
     // Calls.
     {"no call", [](PlanParts* p) { p->calls.clear(); }, "CALLS: 0 records"},

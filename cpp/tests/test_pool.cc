@@ -2,6 +2,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <memory>
 #include <thread>
@@ -44,7 +45,7 @@ TEST_CASE("every task is done exactly once, for any number of threads, tasks and
   for (const int threads : {1, 2, 3, 5, 8}) {
     const Ref<Pool> pool = pool_with(threads);
     CHECK(pool->threads() == uint32_t(threads));
-    REQUIRE(pool->begin());
+    pool->begin();
     for (const uint32_t tasks : {1U, 2U, 3U, 7U, 64U, 1000U, 4097U}) {
       for (const uint32_t grain : {1U, 2U, 5U, 64U, 5000U}) {
         CAPTURE(threads);
@@ -68,7 +69,7 @@ TEST_CASE("chunks are at least as large as the grain, but the last") {
     }
   } seen;
   const Ref<Pool> pool = pool_with(3);
-  REQUIRE(pool->begin());
+  pool->begin();
   for (int i = 0; i < 100; ++i) pool->run(95, 10, Seen::body, &seen);
   pool->end();
   CHECK_FALSE(seen.small);
@@ -78,7 +79,7 @@ TEST_CASE("many short jobs, with pauses in which the workers park") {
   const Ref<Pool> pool = pool_with(4);
   uint64_t lost = 0;
   for (int run = 0; run < 60; ++run) {
-    REQUIRE(pool->begin());
+    pool->begin();
     for (int job = 0; job < 300; ++job) {
       Count count(1 + uint32_t(job) % 17);
       pool->run(uint32_t(count.done.size()), 1, Count::body, &count);
@@ -105,7 +106,7 @@ TEST_CASE("what the caller wrote before a job is seen in it, and what it wrote i
     }
   } chain;
   const Ref<Pool> pool = pool_with(4);
-  REQUIRE(pool->begin());
+  pool->begin();
   for (int job = 0; job < 5000; ++job, ++chain.expected) pool->run(64, 1, Chain::body, &chain);
   pool->end();
   CHECK(chain.wrong == 0);
@@ -122,19 +123,136 @@ TEST_CASE("workers take part") {
     }
   } meeting;
   const Ref<Pool> pool = pool_with(2);
-  REQUIRE(pool->begin());
+  pool->begin();
   pool->run(2, 1, Meeting::body, &meeting);
   pool->end();
   CHECK(meeting.inside == 2);
 }
 
-TEST_CASE("one run has the pool at a time") {
-  const Ref<Pool> pool = pool_with(2);
-  REQUIRE(pool->begin());
-  CHECK_FALSE(pool->begin());
-  pool->end();
-  CHECK(pool->begin());
-  pool->end();
+TEST_CASE("callers count as threads of the pool: together they are no more than it has") {
+  struct Running {
+    std::atomic<int> now{0}, most{0};
+    static void body(void* self, uint32_t lo, uint32_t hi, uint32_t) {
+      Running* running = static_cast<Running*>(self);
+      const int inside = ++running->now;
+      int most = running->most;
+      while (inside > most && !running->most.compare_exchange_weak(most, inside)) {
+      }
+      for (volatile uint32_t i = 0; i < 200 * (hi - lo); i = i + 1) {
+      }
+      --running->now;
+    }
+  };
+  for (const int callers : {1, 2, 3, 4, 6}) {
+    const Ref<Pool> pool = pool_with(4);
+    Running running;
+    std::vector<std::thread> threads;
+    std::atomic<int> begun{0}, done{0};
+    for (int i = 0; i < callers; ++i) {
+      threads.emplace_back([&] {
+        pool->begin();  // before anybody's first job, so that all of them are counted
+        for (++begun; begun < callers;) std::this_thread::yield();
+        for (int job = 0; job < 200; ++job) pool->run(64, 1, Running::body, &running);
+        for (++done; done < callers;) std::this_thread::yield();
+        pool->end();
+      });
+    }
+    for (std::thread& thread : threads) thread.join();
+    CHECK(running.most <= std::max(4, callers));
+  }
+}
+
+TEST_CASE("runs at the same time do all of their tasks exactly once") {
+  const Ref<Pool> pool = pool_with(3);
+  std::vector<std::thread> threads;
+  std::atomic<uint64_t> lost{0};
+  for (int i = 0; i < 5; ++i) {
+    threads.emplace_back([&, i] {
+      for (int run = 0; run < 20; ++run) {
+        pool->begin();
+        for (int job = 0; job < 50; ++job) {
+          Count count(1 + uint32_t(job * (i + 1)) % 97);
+          pool->run(uint32_t(count.done.size()), 1 + uint32_t(i) % 3, Count::body, &count);
+          lost += !count.exact();
+        }
+        pool->end();
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  CHECK(lost == 0);
+}
+
+TEST_CASE("the process's pool of so many threads is one, as long as anybody has it") {
+  Result<Ref<Pool>> first = Pool::shared(3), second = Pool::shared(3), other = Pool::shared(2);
+  REQUIRE((first.ok() && second.ok() && other.ok()));
+  CHECK(first.value().get() == second.value().get());
+  CHECK(first.value().get() != other.value().get());
+  CHECK(first.value().get() != pool_with(3).get());
+  CHECK(other.value()->threads() == 2);
+  first = pool_with(1);
+  Result<Ref<Pool>> third = Pool::shared(3);
+  CHECK(third.value().get() == second.value().get());
+  for (const int threads : {0, -1, 257}) {
+    CHECK(Pool::shared(threads).status().code() == SD_INVALID_ARGUMENT);
+  }
+}
+
+TEST_CASE(
+    "threads that take and leave the process's pool at the same time always have one that works") {
+  std::vector<std::thread> threads;
+  std::atomic<uint64_t> lost{0};
+  for (int i = 0; i < 4; ++i) {
+    threads.emplace_back([&] {
+      for (int round = 0; round < 100; ++round) {
+        Result<Ref<Pool>> pool = Pool::shared(3);
+        Count count(20);
+        pool.value()->begin();
+        pool.value()->run(20, 1, Count::body, &count);
+        pool.value()->end();
+        lost += !count.exact();
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  CHECK(lost == 0);
+}
+
+TEST_CASE(
+    "a child that was forked while others ran gets a pool of its own, and the old one never "
+    "hangs") {
+  const Ref<Pool> busy = Pool::shared(3).value();
+  std::atomic<bool> stop{false};
+  std::thread runner([&] {
+    busy->begin();
+    while (!stop) {
+      Count count(50);
+      busy->run(50, 1, Count::body, &count);
+    }
+    busy->end();
+  });
+  for (int i = 0; i < 20; ++i) {
+    const pid_t child = fork();
+    if (child == 0) {
+      alarm(20);
+      bool good = true;
+      for (const bool fresh : {false, true}) {
+        const Ref<Pool> pool = fresh ? Pool::shared(3).value() : busy;
+        good = good && (pool.get() != busy.get()) == fresh;
+        Count count(100);
+        pool->begin();
+        pool->run(100, 1, Count::body, &count);
+        pool->end();
+        good = good && count.exact();
+      }
+      _exit(good ? 0 : 1);
+    }
+    int status = -1;
+    REQUIRE(waitpid(child, &status, 0) == child);
+    CHECK(status == 0);
+  }
+  stop = true;
+  runner.join();
 }
 
 TEST_CASE("pools come and go, used or not") {
@@ -142,7 +260,7 @@ TEST_CASE("pools come and go, used or not") {
     const Ref<Pool> pool = pool_with(1 + i % 4);
     if (i % 2 == 0) continue;
     Count count(10);
-    REQUIRE(pool->begin());
+    pool->begin();
     pool->run(10, 1, Count::body, &count);
     pool->end();
     CHECK(count.exact());
@@ -158,16 +276,16 @@ TEST_CASE("a number of threads that cannot be meant is refused") {
 
 TEST_CASE("a forked child runs without the workers, and lets the pool go") {
   Ref<Pool> pool = pool_with(3);
-  REQUIRE(pool->begin());
+  pool->begin();
   pool->end();
   const pid_t child = fork();
   if (child == 0) {
     alarm(20);
     Count count(100);
-    bool good = pool->begin();
+    pool->begin();
     pool->run(100, 1, Count::body, &count);
     pool->end();
-    good = good && count.exact();
+    const bool good = count.exact();
     pool = Ref<Pool>();
     _exit(good ? 0 : 1);
   }

@@ -97,4 +97,30 @@ void Loaded::profile(std::vector<uint64_t>* nanoseconds) {
         error);
 }
 
+std::vector<int64_t> Loaded::output_dims(size_t index) const {
+  std::vector<int64_t> dims(std::size(outputs[index].info.dims));
+  sd_error error;
+  check(sd_session_output_dims(session.get(), index, dims.data(), &error), error);
+  dims.resize(size_t(outputs[index].info.rank));
+  return dims;
+}
+
+std::vector<unsigned char> Loaded::output_bytes(size_t index) const {
+  const sd_tensor_info& info = outputs[index].info;
+  const std::vector<unsigned char>& bytes = outputs[index].bytes;
+  if (info.bounded < 0) return bytes;
+  // Blocks of what lies behind the bounded dimension; of each, its beginning is real.
+  const size_t most = size_t(info.dims[info.bounded]);
+  const size_t real = size_t(output_dims(index)[size_t(info.bounded)]);
+  size_t blocks = 1;
+  for (int axis = 0; axis < info.bounded; ++axis) blocks *= size_t(info.dims[axis]);
+  const size_t block = bytes.size() / blocks, kept = block / most * real;
+  std::vector<unsigned char> result;
+  for (size_t i = 0; i < blocks; ++i) {
+    const auto begin = bytes.begin() + ptrdiff_t(i * block);
+    result.insert(result.end(), begin, begin + ptrdiff_t(kept));
+  }
+  return result;
+}
+
 }  // namespace tools

@@ -44,7 +44,7 @@ Owner open(sd_status (*create)(Parameters...), Arguments... arguments) {
 
 struct Tensor {
   sd_tensor_info info;
-  std::vector<unsigned char> bytes;
+  std::vector<unsigned char> bytes;  // of the whole bounded shape
 };
 
 // A loaded model with arrays for its inputs (filled with a fixed pattern) and outputs.
@@ -57,6 +57,8 @@ struct Loaded {
 
   void run();
   void profile(std::vector<uint64_t>* nanoseconds);
+  std::vector<int64_t> output_dims(size_t index) const;         // after a run
+  std::vector<unsigned char> output_bytes(size_t index) const;  // what is real of them
 };
 
 Loaded load(const std::string& path, const char* variant, sd_pool* pool);

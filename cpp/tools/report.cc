@@ -16,17 +16,26 @@ const char* dtype_name(sd_dtype dtype) {
   return kNames[dtype];
 }
 
-std::string tensors_json(const std::vector<Tensor>& tensors) {
+std::string tensor_json(const sd_tensor_info& info, const int64_t* dims) {
+  Json shape('[');
+  for (int i = 0; i < info.rank; ++i) shape.add(nullptr, dims[i]);
+  Json item('{');
+  item.add("name", info.name).add("dtype", dtype_name(info.dtype)).raw("shape", shape.text());
+  return item.text();
+}
+
+std::string inputs_json(const Loaded& loaded) {
   Json list('[');
-  for (const Tensor& tensor : tensors) {
-    Json shape('[');
-    for (int i = 0; i < tensor.info.rank; ++i) shape.add(nullptr, tensor.info.dims[i]);
-    Json item('{');
-    item.add("name", tensor.info.name)
-        .add("dtype", dtype_name(tensor.info.dtype))
-        .raw("shape", shape.text());
-    list.raw(nullptr, item.text());
-  }
+  for (const Tensor& tensor : loaded.inputs)
+    list.raw(nullptr, tensor_json(tensor.info, tensor.info.dims));
+  return list.text();
+}
+
+// With the shapes of the last run.
+std::string outputs_json(const Loaded& loaded) {
+  Json list('[');
+  for (size_t i = 0; i < loaded.outputs.size(); ++i)
+    list.raw(nullptr, tensor_json(loaded.outputs[i].info, loaded.output_dims(i).data()));
   return list.text();
 }
 
@@ -42,8 +51,8 @@ void print_json(const Options& options, const Report& report) {
       .add("package", options.package)
       .add("variant", sd_model_variant(report.loaded.model.get()))
       .add("threads", options.threads)
-      .raw("inputs", tensors_json(report.loaded.inputs))
-      .raw("outputs", tensors_json(report.loaded.outputs))
+      .raw("inputs", inputs_json(report.loaded))
+      .raw("outputs", outputs_json(report.loaded))
       .add("arena_bytes", sd_model_arena_bytes(report.loaded.model.get()))
       .add("before_main_ms", report.before_main_ms)
       .add("load_ms", report.load_ms)

@@ -36,11 +36,11 @@ void write_outputs(const Loaded& loaded, const std::string& path) {
   struct stat info;
   const bool folder = stat(path.c_str(), &info) == 0 && S_ISDIR(info.st_mode);
   if (!folder && loaded.outputs.size() == 1 && path.back() != '/')
-    return write_file(path, loaded.outputs[0].bytes);
+    return write_file(path, loaded.output_bytes(0));
   if (!folder && mkdir(path.c_str(), 0777) != 0)
     throw Failure(path + ": cannot be created: " + std::strerror(errno));
   for (size_t i = 0; i < loaded.outputs.size(); ++i) {
-    write_file(path + "/output" + std::to_string(i) + ".bin", loaded.outputs[i].bytes);
+    write_file(path + "/output" + std::to_string(i) + ".bin", loaded.output_bytes(i));
   }
 }
 

@@ -15,7 +15,7 @@ from . import Row
 
 
 class NativeBackend:
-    """A variant of the package in its own thread pool. Raises TargetError if this CPU cannot run it."""
+    """A variant of the package on the process's thread pool. Raises TargetError if this CPU cannot run it."""
 
     name = "native"
 
@@ -25,6 +25,7 @@ class NativeBackend:
         self.threads = threads
         self.inputs = tuple(_spec(*row) for row in self._session.inputs())
         self.outputs = tuple(_spec(*row) for row in self._session.outputs())
+        self._bounded = [index for index, spec in enumerate(self.outputs) if spec.bounded is not None]
         pipeline = package.manifest.pipeline
         names = [spec.name for spec in self.inputs]
         self._image = names.index(pipeline.input.name) if pipeline and pipeline.input.name in names else 0
@@ -35,6 +36,8 @@ class NativeBackend:
             for spec, array in zip(self.outputs, outputs)  # noqa: B905  (checked by the caller)
         ]
         self._session.run(inputs, results)
+        for index in self._bounded:
+            results[index] = self.outputs[index].real(results[index], self._session.count(index))
         return results
 
     def placement(self) -> tuple[Placement, ...]:
@@ -62,5 +65,5 @@ class NativeBackend:
         self._session.close()
 
 
-def _spec(name: str, dtype: int, shape: tuple[int, ...]) -> TensorSpec:
-    return TensorSpec(name, shape, numpy_dtype(DTYPES[dtype]))
+def _spec(name: str, dtype: int, shape: tuple[int, ...], bounded: int) -> TensorSpec:
+    return TensorSpec(name, shape, numpy_dtype(DTYPES[dtype]), None if bounded < 0 else bounded)

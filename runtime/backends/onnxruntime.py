@@ -15,7 +15,7 @@ from ..manifest import PipelineSpec
 from ..ort import onnxruntime_module
 from ..package import MODEL, Package
 from ..results import Placement, Profile
-from ..tensors import Array
+from ..tensors import Array, TensorSpec
 from . import Row
 
 
@@ -43,10 +43,10 @@ class OnnxRuntimeBackend:
             results = self._session.run([spec.name for spec in self.outputs], feeds)
         except Exception as error:  # ONNX Runtime's own classes derive from nothing narrower
             raise SanderlingError(f"ONNX Runtime: {error}") from error
-        for array, result in zip(outputs, results, strict=True):
-            if array is not None:
-                np.copyto(array, result, casting="no")
-        return [result if array is None else array for array, result in zip(outputs, results, strict=True)]
+        return [
+            result if array is None else _written(spec, array, result)
+            for spec, array, result in zip(self.outputs, outputs, results, strict=True)
+        ]
 
     def placement(self) -> tuple[Placement, ...]:
         """As ONNX Runtime executes them, known only after its optimizer: from one profiled run on zeros."""
@@ -115,6 +115,13 @@ class OnnxRuntimeBackend:
             if each
             else [[] for _ in range(runs)]
         )
+
+
+def _written(spec: TensorSpec, array: Array, result: Array) -> Array:
+    """The part of a caller's array that the result fills."""
+    part = array if spec.bounded is None else spec.real(array, result.shape[spec.bounded])
+    np.copyto(part, result, casting="no")
+    return part
 
 
 def _session(model: bytes, threads: int, profile: Path | None) -> Any:

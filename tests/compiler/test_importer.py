@@ -127,7 +127,7 @@ def test_loop_is_unsupported() -> None:
 @pytest.mark.parametrize(
     ("body", "node"),
     [
-        ("g (float[3] x) => (int64[1,N] y) { y = NonZero(x) }", "nonzero_0"),
+        ("g (float[3] x, bool[3] c) => (float[N] y) { y = Compress(x, c) }", "compress_0"),
         ("g (float[3] x, int64[1] n) => (float[N] y) { y = Reshape(x, n) }", "reshape_0"),
         ("g (float[3] x, int64[2] n) => (float[N,M] y) { y = Expand(x, n) }", "expand_0"),
     ],

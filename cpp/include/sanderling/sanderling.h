@@ -73,6 +73,7 @@ typedef struct sd_tensor_info {
   int32_t rank;
   int64_t dims[8];
   uint64_t bytes;
+  int32_t bounded; /* the dimension of which dims is only the most there can be, or -1 */
 } sd_tensor_info;
 
 typedef struct sd_entry_info {
@@ -113,9 +114,12 @@ SD_API sd_status sd_package_read(const sd_package* package, const char* name, co
  * no code. */
 SD_API sd_status sd_package_verify(const sd_package* package, sd_error* error);
 
-/* Thread pool: threads counts the caller, so 1 means no worker. One pool may serve many sessions.
- */
+/* Thread pool: threads counts the caller, so 1 means no worker. One pool may serve many sessions,
+ * also at the same time: their callers count as its threads. After a fork the child's runs are done
+ * by their callers alone. */
 SD_API sd_status sd_pool_create(int32_t threads, sd_pool** out, sd_error* error);
+/* The process's pool of so many threads: the same for all that ask while somebody has it. */
+SD_API sd_status sd_pool_shared(int32_t threads, sd_pool** out, sd_error* error);
 SD_API void sd_pool_release(sd_pool* pool); /* sessions keep it alive */
 SD_API int32_t sd_pool_threads(const sd_pool* pool);
 
@@ -147,6 +151,11 @@ SD_API void sd_session_destroy(sd_session* session);
  * each other. */
 SD_API sd_status sd_session_run(sd_session* session, const void* const* inputs,
                                 void* const* outputs, sd_error* error);
+/* Shape of an output after the last run that ended well: dims has as many numbers as the output's
+ * rank. Differs from sd_model_output's only along a bounded dimension. A run fills the array as if
+ * it had all of the bounded shape; what is real comes first, the rest means nothing. */
+SD_API sd_status sd_session_output_dims(sd_session* session, size_t index, int64_t* dims,
+                                        sd_error* error);
 /* As run; nanoseconds[i] is the wall time of call i (sd_model_call_count entries). */
 SD_API sd_status sd_session_profile(sd_session* session, const void* const* inputs,
                                     void* const* outputs, uint64_t* nanoseconds, sd_error* error);

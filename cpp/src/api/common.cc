@@ -66,6 +66,13 @@ sd_status sd_pool_create(int32_t threads, sd_pool** out, sd_error* error) {
   return report(pool.status(), error);
 }
 
+sd_status sd_pool_shared(int32_t threads, sd_pool** out, sd_error* error) {
+  if (out == nullptr) return report(sanderling::null_argument("out"), error);
+  Result<Ref<Pool>> pool = Pool::shared(threads);
+  *out = pool.ok() ? reinterpret_cast<sd_pool*>(pool.value().release()) : nullptr;
+  return report(pool.status(), error);
+}
+
 void sd_pool_release(sd_pool* pool) { Ref<Pool>::adopt(reinterpret_cast<Pool*>(pool)); }
 
 int32_t sd_pool_threads(const sd_pool* pool) {

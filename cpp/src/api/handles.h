@@ -33,6 +33,7 @@ struct sd_session {
   sanderling::Ref<sanderling::Pool> pool;  // null: the caller alone
   sanderling::Pages arena, scratch;
   sanderling::Executor executor;
+  bool has_run = false;  // the arena holds the counts of a run that ended well
 
   // For models with a pipeline: detect() runs from and to these.
   sanderling::Pipeline pipeline;

@@ -84,7 +84,8 @@ sd_status tensor_info(const sd_model* model, uint32_t first, uint32_t count, siz
           static_cast<sd_dtype>(tensor.dtype),
           int32_t(tensor.rank),
           {},
-          tensor.bytes};
+          tensor.bytes,
+          int32_t(tensor.bounded) - 1};
   std::memcpy(out->dims, tensor.dims, sizeof(out->dims));
   return report({}, error);
 }

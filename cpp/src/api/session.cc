@@ -41,23 +41,66 @@ void run_on_pool(void* pool, uint32_t tasks, uint32_t grain, Parallel::Body body
   static_cast<Pool*>(pool)->run(tasks, grain, body, context);
 }
 
+// The real size of an output along its bounded dimension, after a run.
+int64_t count_of(const sd_session& session, const TensorRecord& tensor) {
+  int64_t count;
+  const uint64_t offset = session.model->plan.buffers()[tensor.count].offset;
+  std::memcpy(&count, session.arena.data() + offset, sizeof(count));
+  return count;
+}
+
+Status check_counts(const sd_session& session) {
+  const Plan& plan = session.model->plan;
+  for (uint32_t i = plan.inputs(); i < plan.tensors().count; ++i) {
+    const TensorRecord& tensor = plan.tensors()[i];
+    if (tensor.bounded == 0) continue;
+    const int64_t count = count_of(session, tensor), most = tensor.dims[tensor.bounded - 1];
+    if (count < 0 || count > most) {
+      return Status::error(SD_INTERNAL, "output '%s' has %ld elements of at most %ld",
+                           plan.text(tensor.name), count, most);
+    }
+  }
+  return {};
+}
+
 // The caller holds the session.
 Status run(sd_session* session, const void* const* inputs, void* const* outputs,
            uint64_t* nanoseconds) {
   session->cancelled.store(false, std::memory_order_relaxed);
+  session->has_run = false;
   session->executor.bind(inputs, outputs);
   const DefaultFloatEnv float_env;
   const auto clock = nanoseconds != nullptr ? monotonic_ns : nullptr;
   Pool* pool = session->pool.get();
   sd_status status;
-  if (pool != nullptr && pool->threads() > 1 && pool->begin()) {
+  if (pool != nullptr && pool->threads() > 1) {
     const Parallel parallel{pool, run_on_pool};
+    pool->begin();
     status = session->executor.run(&parallel, session->cancelled, clock, nanoseconds);
     pool->end();
-  } else {  // no worker, or another session's run has them
+  } else {
     status = session->executor.run(nullptr, session->cancelled, clock, nanoseconds);
   }
-  return status == SD_OK ? Status() : Status::error(status, "the run was cancelled");
+  if (status != SD_OK) return Status::error(status, "the run was cancelled");
+  SD_TRY(check_counts(*session));
+  session->has_run = true;
+  return {};
+}
+
+Status output_dims(sd_session* session, size_t index, int64_t* dims) {
+  if (session == nullptr || dims == nullptr) return null_argument("session or dims");
+  const Plan& plan = session->model->plan;
+  if (index >= plan.outputs())
+    return Status::error(SD_INVALID_ARGUMENT, "output %zu does not exist", index);
+  const Hold hold(session);
+  if (!hold.ok()) return busy();
+  const TensorRecord& tensor = plan.tensors()[plan.inputs() + uint32_t(index)];
+  std::memcpy(dims, tensor.dims, tensor.rank * sizeof(int64_t));
+  if (tensor.bounded == 0) return {};
+  if (!session->has_run)
+    return Status::error(SD_INVALID_ARGUMENT, "no run has ended well, so nothing has been counted");
+  dims[tensor.bounded - 1] = count_of(*session, tensor);
+  return {};
 }
 
 Status run_checked(sd_session* session, const void* const* inputs, void* const* outputs,
@@ -263,6 +306,11 @@ void sd_session_destroy(sd_session* session) { sanderling::destroy(session); }
 sd_status sd_session_run(sd_session* session, const void* const* inputs, void* const* outputs,
                          sd_error* error) {
   return report(sanderling::run_checked(session, inputs, outputs, nullptr), error);
+}
+
+sd_status sd_session_output_dims(sd_session* session, size_t index, int64_t* dims,
+                                 sd_error* error) {
+  return report(sanderling::output_dims(session, index, dims), error);
 }
 
 sd_status sd_session_profile(sd_session* session, const void* const* inputs, void* const* outputs,

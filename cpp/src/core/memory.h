@@ -109,6 +109,16 @@ class Ref {
     ref.retain();
     return ref;
   }
+  // One more owner of an object that may be about to be destroyed, but is not freed yet; null if it
+  // is.
+  static Ref share_if_alive(T* object) {
+    uint32_t owners = object->owners_.load(std::memory_order_relaxed);
+    while (owners != 0) {
+      if (object->owners_.compare_exchange_weak(owners, owners + 1, std::memory_order_acq_rel))
+        return adopt(object);
+    }
+    return {};
+  }
   T* release() { return std::exchange(object_, nullptr); }
 
   T* get() const { return object_; }

@@ -43,12 +43,13 @@ Status resolve_input(const Plan& plan, const PipelineRecord& record, vision::Inp
   return {};
 }
 
-// An output that is float32 [1,…] of this rank; null if `index` is no such tensor.
+// An output that is float32 [1,…] of this rank and of fixed size; null if `index` is no such
+// tensor.
 const TensorRecord* float_output(const Plan& plan, uint32_t index, uint32_t rank) {
   if (index < plan.inputs() || index >= plan.tensors().count) return nullptr;
   const TensorRecord& tensor = plan.tensors()[index];
-  return tensor.dtype == SD_FLOAT32 && tensor.rank == rank && tensor.dims[0] == 1 ? &tensor
-                                                                                  : nullptr;
+  const bool fits = tensor.dtype == SD_FLOAT32 && tensor.rank == rank && tensor.dims[0] == 1;
+  return fits && tensor.bounded == 0 ? &tensor : nullptr;
 }
 
 bool has_dims(const TensorRecord* tensor, int64_t a, int64_t b, int64_t c = 0) {

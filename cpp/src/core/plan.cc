@@ -260,8 +260,12 @@ Status check_tensors(const Plan& plan) {
     if (item == 0) return bad("TENSORS: '%s' has the unknown dtype %u", name, tensor.dtype);
     if (tensor.rank > kMaxRank)
       return bad("TENSORS: '%s' has rank %u; %u are allowed", name, tensor.rank, kMaxRank);
-    if (tensor.zero != 0 || tensor.zero2 != 0)
+    if (tensor.zero != 0 || (tensor.bounded == 0 && tensor.count != 0))
       return bad("TENSORS: '%s': a reserved field is not zero", name);
+    if (tensor.bounded > tensor.rank)
+      return bad("TENSORS: '%s': dimension %u cannot be bounded", name, tensor.bounded - 1);
+    if (tensor.bounded != 0 && tensor.role == uint32_t(Role::kInput))
+      return bad("TENSORS: '%s' is an input, but its size is not fixed", name);
     uint64_t bytes = item;
     for (uint32_t axis = 0; axis < kMaxRank; ++axis) {
       const int64_t dim = tensor.dims[axis];

@@ -26,15 +26,31 @@ class CallChecker {
       SD_TRY(check_call(plan_.calls()[call_]));
     }
     for (uint32_t i = plan_.inputs(); i < plan_.tensors().count; ++i) {
+      const TensorRecord& tensor = plan_.tensors()[i];
       if (!tensor_written_[i]) {
         return Status::error(SD_BAD_PACKAGE, "output '%s' is written by no call",
-                             plan_.text(plan_.tensors()[i].name));
+                             plan_.text(tensor.name));
       }
+      if (tensor.bounded != 0) SD_TRY(check_count(tensor));
     }
     return {};
   }
 
  private:
+  // The count of a bounded output still stands in its buffer when all calls are done.
+  Status check_count(const TensorRecord& tensor) const {
+    const char* name = plan_.text(tensor.name);
+    const auto refuse = [name](const char* why) {
+      return Status::error(SD_BAD_PACKAGE, "output '%s': the buffer of its count %s", name, why);
+    };
+    if (tensor.count >= plan_.buffers().count) return refuse("does not exist");
+    const BufferRecord& buffer = plan_.buffers()[tensor.count];
+    if (buffer.size < sizeof(int64_t)) return refuse("is too small");
+    if (buffer.last_call != plan_.calls().count - 1) return refuse("is not kept to the last call");
+    if (!buffer_written_[tensor.count]) return refuse("is written by no call");
+    return {};
+  }
+
   // bad(), said of the call and argument that is being looked at.
   __attribute__((format(printf, 2, 3))) Status bad(const char* format, ...) const {
     char about[64];

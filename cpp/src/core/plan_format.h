@@ -61,9 +61,12 @@ struct BlobRecord {
 
 struct TensorRecord {
   StringRef name;
-  uint32_t role, dtype, rank, zero;
+  uint32_t role, dtype, rank;
+  uint32_t bounded;  // 0, or 1 + the dimension of which `dims` is only an upper bound
   int64_t dims[kMaxRank];
-  uint64_t bytes, zero2;
+  uint64_t bytes;
+  uint32_t count;  // the buffer that begins with the real size (int64) after a run
+  uint32_t zero;
 };
 
 struct BufferRecord {

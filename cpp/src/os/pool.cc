@@ -52,7 +52,52 @@ bool spin(Done done) {
   return false;
 }
 
+// Pools that shared() gave away and somebody still has, by their number of threads.
+struct Registry {
+  pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+  bool survives_fork = false;
+  Pool* pools[Pool::kMaxThreads + 1] = {};
+};
+Registry registry;
+
+// A child has none of the threads, so it begins anew; and whoever forks holds the mutex, so that it
+// is free in the child.
+bool survive_fork() {
+  return pthread_atfork([] { pthread_mutex_lock(&registry.mutex); },
+                        [] { pthread_mutex_unlock(&registry.mutex); },
+                        [] {
+                          for (Pool*& pool : registry.pools) pool = nullptr;
+                          pthread_mutex_unlock(&registry.mutex);
+                        }) == 0;
+}
+
+class Lock {
+ public:
+  Lock() { pthread_mutex_lock(&registry.mutex); }
+  ~Lock() { pthread_mutex_unlock(&registry.mutex); }
+  Lock(const Lock&) = delete;
+  Lock& operator=(const Lock&) = delete;
+};
+
 }  // namespace
+
+Result<Ref<Pool>> Pool::shared(int32_t threads) {
+  if (threads < 1 || threads > kMaxThreads) return create(threads);
+  const Lock lock;
+  if (!registry.survives_fork) registry.survives_fork = survive_fork();
+  if (!registry.survives_fork) return out_of_memory(0, "fork handlers");
+  Pool*& known = registry.pools[threads];
+  if (known != nullptr) {
+    Ref<Pool> pool = Ref<Pool>::share_if_alive(known);
+    if (pool) return pool;
+  }
+  Result<Ref<Pool>> pool = create(threads);
+  if (pool.ok()) {
+    known = pool.value().get();
+    known->is_shared_ = true;
+  }
+  return pool;
+}
 
 Result<Ref<Pool>> Pool::create(int32_t threads) {
   if (threads < 1 || threads > kMaxThreads) {
@@ -93,17 +138,29 @@ Result<Ref<Pool>> Pool::create(int32_t threads) {
 
 Pool::~Pool() {
   if (process_ != getpid()) return;
+  if (is_shared_) {
+    const Lock lock;
+    Pool*& known = registry.pools[threads()];
+    if (known == this) known = nullptr;
+  }
   stop_.store(true);
   gate_.fetch_add(kEpoch);  // wakes the parked ones
   futex_wake(&gate_, kMaxThreads);
   for (uint32_t i = 0; i < started_; ++i) pthread_join(workers_[i].thread, nullptr);
 }
 
-bool Pool::begin() { return !running_.exchange(true, std::memory_order_acquire); }
-
-void Pool::end() { running_.store(false, std::memory_order_release); }
+uint32_t Pool::spare_workers() const {
+  const uint32_t runs = runs_.load(std::memory_order_relaxed);
+  return threads() > runs ? threads() - runs : 0;
+}
 
 void Pool::run(uint32_t tasks, uint32_t grain, Parallel::Body body, void* context) {
+  const uint32_t spare = spare_workers();
+  if (spare == 0 || taken_.exchange(true, std::memory_order_acquire)) {
+    body(context, 0, tasks, 0);
+    return;
+  }
+  most_.store(spare, std::memory_order_relaxed);
   const uint32_t share = tasks / (threads() * kChunksPerThread) + 1;
   body_ = body;
   context_ = context;
@@ -115,9 +172,10 @@ void Pool::run(uint32_t tasks, uint32_t grain, Parallel::Body body, void* contex
   // A worker counts itself as parked before it looks at the gate for the last time, so one of us
   // sees the other.
   const uint32_t parked = parked_.load(std::memory_order_seq_cst);
-  if (parked > 0) futex_wake(&gate_, std::min(parked, (tasks - 1) / chunk_));
+  if (parked > 0) futex_wake(&gate_, std::min({parked, spare, (tasks - 1) / chunk_}));
   take_chunks(0);
   close_and_wait();
+  taken_.store(false, std::memory_order_release);
 }
 
 void Pool::take_chunks(uint32_t thread) {
@@ -130,7 +188,9 @@ void Pool::take_chunks(uint32_t thread) {
 
 void Pool::close_and_wait() {
   if ((gate_.fetch_and(~kOpen, std::memory_order_acq_rel) & kInside) == 0) return;
-  if (spin([this] { return (gate_.load(std::memory_order_acquire) & kInside) == 0; })) return;
+  const auto empty = [this] { return (gate_.load(std::memory_order_acquire) & kInside) == 0; };
+  spin([&] { return empty() || !is_only_run(); });
+  if (empty()) return;
   for (;;) {
     waiting_.store(1, std::memory_order_seq_cst);
     if ((gate_.load(std::memory_order_seq_cst) & kInside) == 0) break;
@@ -146,9 +206,10 @@ void* Pool::main(void* argument) {
   return nullptr;
 }
 
-// Whether there is a job behind the gate that is not the one seen last.
+// Whether there is a job behind the gate that is not the one seen last, and room for one more.
 bool Pool::is_open(uint32_t gate, uint32_t seen) const {
-  return (gate & kOpen) != 0 && gate / kEpoch != seen;
+  return (gate & kOpen) != 0 && gate / kEpoch != seen &&
+         (gate & kInside) < most_.load(std::memory_order_relaxed);
 }
 
 void Pool::serve(uint32_t number) {
@@ -173,7 +234,7 @@ uint32_t Pool::wait_for_job(uint32_t seen) {
     return is_open(gate, seen) || stop_.load(std::memory_order_relaxed);
   };
   for (;;) {
-    spin([&] { return ready() || !running_.load(std::memory_order_relaxed); });
+    spin([&] { return ready() || !is_only_run(); });
     if (ready()) return gate;
     parked_.fetch_add(1, std::memory_order_seq_cst);
     if (!ready()) futex_wait(&gate_, gate);
