@@ -22,6 +22,7 @@ from .templates import (
     matmul,
     permute,
     pool,
+    regroup,
     relayout,
     rows,
     upsample,
@@ -35,6 +36,7 @@ from .workload import (
     MatMul,
     Permute,
     Pool,
+    Regroup,
     Relayout,
     Rows,
     Upsample,
@@ -53,6 +55,7 @@ TEMPLATES: Mapping[type, ModuleType] = {
     Permute: permute,
     MatMul: matmul,
     Rows: rows,
+    Regroup: regroup,
     Upsample: upsample,
     Relayout: relayout,
 }

@@ -7,10 +7,10 @@ written where its reader wants it: into a concatenation, or turned as a later Tr
 from __future__ import annotations
 
 from collections.abc import Sequence, Set
-from dataclasses import replace
 
 from ..graph import Graph, Node
 from ..target import Target
+from .channels import Channels
 from .groups import Group
 from .strided import (
     Placed,
@@ -21,9 +21,6 @@ from .strided import (
     place_rows,
 )
 from .views import MOVES, View, coalesced, contiguous, in_blocks, moved, reshaped, sliced, transposed
-
-_WRITERS = frozenset({"MatMul", "Softmax", "LayerNormalization"})
-_PLACES = {"MatMul": place_matmul}
 
 
 class Whereabouts:
@@ -36,7 +33,8 @@ class Whereabouts:
         self.placed: dict[str, Placed] = {}  # by the group's output
         self.joins: dict[str, list[Placed]] = {}  # by the concatenation's name: copies of its parts
         self.moves: set[str] = set()  # nodes that need no call
-        self.blocked: set[str] = set()  # views that are whole tensors in channel blocks
+        self.channels = Channels(graph, target.lanes)
+        self.blocked: set[str] = set()  # what can be had in channel blocks, though no kernel writes it so
 
     def look(self, value: str) -> View:
         """Where a value lies."""
@@ -54,13 +52,18 @@ class Whereabouts:
 
     def settle(self, value: str, *, blocked: bool) -> None:
         """A template without strides writes the value."""
-        own = self.own(value, blocked=True) if blocked else None
+        if not blocked:
+            return
+        self.channels.root(value)
+        own = self.own(value, blocked=True)
         if own is not None:
             self._views[value] = own
 
     def place(self, group: Group, blocked: Set[str]) -> Placed | None:
         """Finds a template with strides, or a view. `blocked`: values that exist in channel blocks."""
         node = group.nodes[0]
+        self.channels.follow(node)
+        self.blocked |= {value for value in node.outputs if self.channels.picks(value) is not None}
         if node.op in MOVES and self._move(node):
             self.moves.add(node.name)
             return None
@@ -108,6 +111,8 @@ class Whereabouts:
         if source in self._graph.constants:
             return False
         types = self._graph.types
+        if types[source].dtype != "float32" and not set(node.outputs).isdisjoint(self._graph.outputs):
+            return False  # what is handed out may have to be copied, and copies are of float32
         outputs = [index for index, value in enumerate(node.outputs) if value]
         for view in (self.look(source), contiguous(source, types[source].shape)):
             found = {node.outputs[index]: moved(node, view, index) for index in outputs}
@@ -130,32 +135,43 @@ class Whereabouts:
     def _join(self, node: Node) -> None:
         """A concatenation in row-major order: what was not written in place is copied."""
         output = node.outputs[0]
-        whole = self._wanted.get(output)
-        if whole is None or any(self.look(value).root == whole.root for value in node.inputs):
-            whole = contiguous(output, self._graph.types[output].shape)
+        own, wanted = contiguous(output, self._graph.types[output].shape), self._wanted.get(output)
+        parts = _parts(self._graph, node, wanted) if wanted is not None else None
+        # A part that lies in the same memory, but elsewhere, could not be read while this is written.
+        clear = parts and all(
+            _is_at(self.look(value), part) or self.look(value).root != part.root for value, part in parts
+        )
+        whole = wanted if wanted is not None and clear else own
         self._views[output] = whole
         copies = []
-        for value, part in _parts(self._graph, node, whole):
+        for value, part in _parts(self._graph, node, whole) or []:
             view = self.look(value)
-            if replace(view, dims=part.dims) == part and coalesced(view.axes) == coalesced(part.axes):
+            if _is_at(view, part):
                 continue
             found = place_copy(view, part) or place_copy(
                 contiguous(value, self._graph.types[value].shape), part
             )
             if found is None:
+                del self._views[output]
                 return
             copies.append(found)
         self.joins[node.name] = copies
 
 
-def _parts(graph: Graph, node: Node, whole: View) -> list[tuple[str, View]]:
-    """The operands of a concatenation, and where each belongs."""
+def _is_at(view: View, part: View) -> bool:
+    same = (view.root, view.blocked, view.offset) == (part.root, part.blocked, part.offset)
+    return same and coalesced(view.axes) == coalesced(part.axes)
+
+
+def _parts(graph: Graph, node: Node, whole: View) -> list[tuple[str, View]] | None:
+    """The operands of a concatenation, and where each belongs; None if strides cannot say that."""
     axis = int(str(node.attributes["axis"]))
     found, start = [], 0
     for value in node.inputs:
         size = graph.types[value].shape[axis]
         part = sliced(whole, axis, start, size)
-        assert part is not None
+        if part is None:
+            return None
         found.append((value, part))
         start += size
     return found
@@ -171,7 +187,7 @@ def _destinations(graph: Graph, groups: Sequence[Group]) -> dict[str, View]:
         output = node.outputs[0]
         whole = wanted.get(output) or contiguous(output, graph.types[output].shape)
         if node.op == "Concat":
-            candidates = _parts(graph, node, whole)
+            candidates = _parts(graph, node, whole) or []
         else:
             source = node.inputs[0]
             candidates = [(source, found)] if (found := _before(graph, node, whole, wanted)) else []

@@ -5,12 +5,15 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Literal
 
 from .epilogue import Step
+
+_MAX_TEXT = 160  # characters of a key that list channels
 
 
 def ceil_div(value: int, divisor: int) -> int:
@@ -359,6 +362,35 @@ class Rows:
 
 
 @dataclass(frozen=True, slots=True)
+class Regroup:
+    """A copy in channel blocks: output channel i is channel `picks[i][1]` of input `picks[i][0]`; `sources`
+    are the inputs' channel counts.
+    """
+
+    batch: int
+    pixels: int
+    sources: tuple[int, ...]
+    picks: tuple[tuple[int, int], ...]
+
+    def __str__(self) -> str:
+        # Consecutive channels of one input are one run.
+        runs: list[list[int]] = []
+        for source, channel in self.picks:
+            if runs and runs[-1][0] == source and runs[-1][1] + runs[-1][2] == channel:
+                runs[-1][2] += 1
+            else:
+                runs.append([source, channel, 1])
+        text = " ".join(f"{source}.{first}+{count}" for source, first, count in runs)
+        if len(text) > _MAX_TEXT:
+            text = hashlib.sha256(text.encode()).hexdigest()[:16]
+        return f"regroup n{self.batch} {times(self.sources)} of {self.pixels}: {text}"
+
+    @property
+    def flops(self) -> int:
+        return 0
+
+
+@dataclass(frozen=True, slots=True)
 class Upsample:
     """Nearest-neighbour enlargement by whole factors (rows, columns), in channel blocks."""
 
@@ -402,5 +434,16 @@ class Relayout:
 
 
 Workload = (
-    Conv2d | Depthwise | Dense | Pool | GlobalPool | Map | Permute | MatMul | Rows | Upsample | Relayout
+    Conv2d
+    | Depthwise
+    | Dense
+    | Pool
+    | GlobalPool
+    | Map
+    | Permute
+    | MatMul
+    | Rows
+    | Regroup
+    | Upsample
+    | Relayout
 )

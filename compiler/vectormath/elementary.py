@@ -94,6 +94,20 @@ def exp(x: Expr) -> Expr:
     )
 
 
+def exp_of_nonpositive(x: Expr) -> Expr:
+    """e^x for x ≤ 0, 2 ulp; below −87, where the result would be subnormal and slow, exactly 0."""
+    form, lowest = FLOAT32, -87.0
+
+    def scaled(k: Expr, p: Expr) -> Expr:
+        return (p + like(1.0, p)) * power_of_two(k, form)
+
+    def body(v: Expr) -> Expr:
+        power = _exp_reduced(v, scaled)
+        return tirx.Select(v < like(lowest, v), like(0.0, v), power)
+
+    return let(x, body)
+
+
 @widened
 def expm1(x: Expr) -> Expr:
     """e^x − 1, 1 ulp (4 in float64)."""

@@ -25,6 +25,7 @@ Array = npt.NDArray[Any]
 # Function, its exact value, and the largest error in units in the last place of float32.
 TABLE: dict[str, tuple[Callable[[Array], Array], float]] = {
     "exp": (np.exp, 2),
+    "exp_of_nonpositive": (lambda x: np.where(x < -87, 0, np.exp(np.minimum(x, 0))), 2),
     "log": (np.log, 2),
     "tanh": (np.tanh, 5),
     "sigmoid": (lambda x: np.where(x < 0, np.exp(x), 1) / (1 + np.exp(-np.abs(x))), 3),
@@ -127,6 +128,8 @@ def outside(name: str, x: Array) -> Array:
     """Where the error is stated otherwise than in units in the last place."""
     if name in PERIODIC:
         return np.isfinite(x) & (np.abs(x) > 1e6)
+    if name == "exp_of_nonpositive":
+        return x > 0
     return (x < -87) & np.isfinite(x) if name == "silu" else np.zeros(x.shape, bool)
 
 

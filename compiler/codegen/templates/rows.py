@@ -105,7 +105,7 @@ class _Row:
         def body(at: Expr, count: int, part: int) -> None:
             found = value(at, count)
             if count < lanes:
-                found = vectormath_select(count, found, start, lanes)
+                found = _first_lanes(count, found, start, lanes)
             held = load(self.partial, part * lanes, lanes)
             builder.store(self.partial, part * lanes, combine(held, found), lanes)
 
@@ -123,7 +123,7 @@ class _Row:
         return load(self.held[name], 0, self.lanes)
 
 
-def vectormath_select(count: int, value: Expr, other: float, lanes: int) -> Expr:
+def _first_lanes(count: int, value: Expr, other: float, lanes: int) -> Expr:
     """The first `count` lanes of `value`, `other` in the rest."""
     inside = tirx.Ramp(tirx.const(0, "int32"), 1, lanes) < tirx.Broadcast(tirx.const(count, "int32"), lanes)
     return tirx.Select(inside, value, const(other, lanes=lanes))
@@ -140,7 +140,7 @@ def _softmax(builder: KernelBuilder, row: _Row, source: Place, output: Place) ->
     )
 
     def power(at: Expr, count: int) -> Expr:
-        value = vectormath.exp(load_first(source[0], source[1] + at, count, lanes) - top)
+        value = vectormath.exp_of_nonpositive(load_first(source[0], source[1] + at, count, lanes) - top)
         row.keep("factor", value)
         builder.store_first(output[0], output[1] + at, load(row.held["factor"], 0, lanes), count, lanes)
         return load(row.held["factor"], 0, lanes)
