@@ -41,6 +41,11 @@ $(STAMPS)/fuzz-system: | $(STAMPS)/system
 	@scripts/setup fuzz-system
 	@touch $@
 
+# The other runtimes that benchmarks compare with, in an environment of their own.
+$(STAMPS)/peers: cli/peers.py | setup
+	@sanderling bench --install-peers
+	@mkdir -p $(@D) && touch $@
+
 .PHONY: setup
 setup: $(VENV)/.native ## everything that the other commands need (they call it themselves)
 
@@ -51,7 +56,7 @@ demo: setup ## compile the bird detector, run it on a clip, write a video and a 
 	@sanderling demo --output build/demo
 
 .PHONY: bench
-bench: setup ## run every benchmark, write benchmarks/results (wants a quiet machine; about half an hour)
+bench: setup $(STAMPS)/peers ## run every benchmark, write benchmarks/results (wants a quiet machine; about half an hour)
 	@$(PYTHON) -m benchmarks
 
 # --- what a developer wants ------------------------------------------------------------------------------------------
@@ -61,7 +66,7 @@ test: setup lint ctest ctest-sanitized $(VENV)/.torch ## every check in small: l
 	@$(PYTHON) -m pytest -n $(JOBS) -m "not slow"
 
 .PHONY: test-full
-test-full: setup lint ctest ctest-sanitized $(VENV)/.torch fuzz ## the long ones too: fuzzing, sweeps, training
+test-full: setup $(STAMPS)/peers lint ctest ctest-sanitized $(VENV)/.torch fuzz ## the long ones too: fuzzing, sweeps, training
 	@$(PYTHON) -m pytest -n $(JOBS) --timeout 3600
 
 .PHONY: lint

@@ -18,7 +18,7 @@ from sanderling.cli.arguments import positive_float, thread_counts
 from sanderling.cli.bench import new_document, summary
 from sanderling.cli.console import Progress
 from sanderling.cli.contest import Limits
-from sanderling.cli.peers import peer_names
+from sanderling.cli.peers import peer_names, require
 from sanderling.cli.study import StudyInterrupted, study
 from sanderling.cli.subject import make_subject
 
@@ -34,7 +34,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--tune", choices=("none", "quick", "full"), default="quick")
     parser.add_argument("--output", type=Path, default=RESULTS)
+    parser.add_argument(
+        "--hold-peers", action="store_true", help="measure peers also held to the instructions of our targets"
+    )
     args = parser.parse_args(arguments)
+    require(args.peers)
     limits = Limits(seconds=args.duration)
     document = new_document(limits, 0, command_line("latency", arguments))
     try:
@@ -67,6 +71,7 @@ def _measure(document: dict[str, Any], name: str, args: argparse.Namespace, limi
             wanted=args.peers,
             threads=args.threads,
             limits=limits,
+            hold=args.hold_peers,
             progress=progress,
         ):
             print(f"{name}\n{summary(part.rows)}", flush=True)

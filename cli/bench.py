@@ -16,8 +16,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sanderling.cli.arguments import positive_float, positive_int, seed, thread_counts
+from sanderling.cli.arguments import percentage, positive_float, positive_int, seed, thread_counts
 from sanderling.cli.console import Progress, print_json, size, table
+from sanderling.cli.errors import CommandError
 
 if TYPE_CHECKING:
     from sanderling.cli.contest import Limits
@@ -27,6 +28,9 @@ EXAMPLES = """\
   sanderling bench birds.sand --threads 1,2 --duration 20 --json bench.json
   sanderling bench model.onnx --peers all --targets x86-64-v4,x86-64-v3
   sanderling bench birds.sand --peers none --runs 500
+  sanderling bench --report bench.json --html bench.html --png charts
+  sanderling bench --compare old.json new.json --threshold 5%
+  sanderling bench --install-peers
 """
 
 _DEFAULT_SECONDS = 10.0
@@ -36,7 +40,24 @@ _INTERRUPTED = 130
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     from sanderling.cli.peers import NAMES, peer_names
 
-    parser.add_argument("model", type=Path, help="a .sand package, or a model that can be compiled")
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("model", type=Path, nargs="?", help="a .sand package, or a model to compile")
+    what.add_argument(
+        "--report", type=Path, metavar="F", help="show what --json wrote: with --html and --png"
+    )
+    what.add_argument(
+        "--compare",
+        type=Path,
+        nargs=2,
+        metavar=("OLD", "NEW"),
+        help="compare what --json wrote; exit 3 if something got worse",
+    )
+    parser.add_argument(
+        "--install-peers",
+        action="store_true",
+        help="install the newest of the other runtimes in an environment of their own "
+        "(in the user's cache, or $SANDERLING_PEERS), before anything is measured",
+    )
     parser.add_argument(
         "--peers",
         type=peer_names,
@@ -51,6 +72,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=(),
         metavar="T[,T…]",
         help="variants to measure (default: the best for this CPU)",
+    )
+    parser.add_argument(
+        "--hold-peers",
+        action="store_true",
+        help="measure peers also held to the instructions of our targets, where they can be",
     )
     limit = parser.add_mutually_exclusive_group()
     limit.add_argument(
@@ -71,6 +97,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--json", type=Path, metavar="F", help="write the results as JSON; - for standard output"
     )
     parser.add_argument("--html", type=Path, metavar="F", help="write a page with charts")
+    parser.add_argument("--png", type=Path, metavar="DIR", help="write the charts as pictures")
+    parser.add_argument(
+        "--threshold", type=percentage, metavar="P", help="changes that --compare tolerates (default: 5%%)"
+    )
+    parser.add_argument("--force", action="store_true", help="let --compare go on with different machines")
 
 
 def _names(text: str) -> tuple[str, ...]:
@@ -78,7 +109,26 @@ def _names(text: str) -> tuple[str, ...]:
 
 
 def execute(args: argparse.Namespace) -> int:
+    from sanderling.cli import bench_stored
+
+    bench_stored.check(args)
+    if args.compare:
+        return bench_stored.compare(args)
+    if args.report:
+        return bench_stored.report(args)
+    from sanderling.cli import peers
     from sanderling.cli.contest import Limits
+
+    if args.install_peers:
+        with Progress() as progress:
+            versions = peers.install(progress)
+        found = ", ".join(f"{name} {version}" for name, version in versions.items())
+        print(f"{found} in {peers.environment()}", file=sys.stderr)
+    if args.model is None:
+        if args.install_peers:
+            return 0
+        raise CommandError("which model? Name a package or a model file; see sanderling bench --help")
+    peers.require(args.peers)
 
     limits = (
         Limits(runs=args.runs, seconds=3600.0)
@@ -114,6 +164,7 @@ def _measure(document: dict[str, Any], args: argparse.Namespace, limits: Limits)
                 threads=args.threads,
                 limits=limits,
                 seed=args.seed,
+                hold=args.hold_peers,
                 progress=progress,
             ):
                 document["rows"] += part.rows
@@ -154,10 +205,11 @@ def new_document(limits: Limits, seed: int, command: str) -> dict[str, Any]:
 
 
 def _show(document: dict[str, Any], args: argparse.Namespace) -> None:
-    if args.html:
-        from sanderling.cli import bench_report
+    if args.html or args.png:
+        from sanderling.cli import bench_stored
+        from sanderling.cli.bench_document import parse
 
-        bench_report.write(args.html, document)
+        bench_stored.write_report(parse(document), args.html, args.png)
     if args.json and str(args.json) == "-":
         print_json(document)
         return

@@ -75,7 +75,9 @@ class Child:
         if not isinstance(answer, dict):
             raise ContenderError(f"the measuring process answers {line[:60]!r}")
         if "error" in answer:
-            raise ContenderError(str(answer["error"]), refused=bool(answer.get("refused")))
+            said = self._last_words()
+            text = f"{answer['error']}{f' ({said})' if said else ''}"
+            raise ContenderError(text, refused=bool(answer.get("refused")))
         return answer
 
     def end(self) -> None:
@@ -115,6 +117,12 @@ class Child:
         except subprocess.TimeoutExpired:
             return ContenderError("the measuring process closed its output")
         how = f"signal {signal.Signals(-status).name}" if status < 0 else f"exit {status}"
-        self._errors.seek(0)
-        said = self._errors.read().decode(errors="replace").strip()[-_LAST_WORDS:].splitlines()
-        return ContenderError(f"the measuring process died ({how}{': ' + said[-1] if said else ''})")
+        said = self._last_words()
+        return ContenderError(f"the measuring process died ({how}{f': {said}' if said else ''})")
+
+    def _last_words(self) -> str:
+        """The last line that the runtime printed."""
+        end = self._errors.seek(0, os.SEEK_END)
+        self._errors.seek(max(0, end - _LAST_WORDS))
+        lines = self._errors.read().decode(errors="replace").split("\n")
+        return next((line.strip() for line in reversed(lines) if line.strip()), "")

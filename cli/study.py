@@ -41,7 +41,9 @@ def study(
     """
     feeds = subject.feeds(seed)
     reference = contest.reference_outputs(subject.onnx, feeds)
-    others = peers.entries(wanted, subject.onnx, feeds, folder, subject.targets if hold else (), progress)
+    others = peers.entries(
+        wanted, subject.onnx, feeds, folder, held_to=subject.targets if hold else (), progress=progress
+    )
     entries = [*own_entries(subject), *others]
     for count in threads:
         try:
@@ -86,7 +88,7 @@ def make_row(subject: Subject, result: Result, device: str) -> dict[str, Any]:
         "target": entry.target,
         "precision": "fp32",
         "threads": result.threads,
-        "settings": dict(result.settings),
+        "settings": {**result.settings, **entry.environment},
         "outcome": result.outcome,
         "note": result.note,
         "error": result.error,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -37,3 +37,16 @@ class Loaded:
     names: Sequence[str]
     version: str
     settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+def ordered(feeds: Arrays, inputs: Sequence[Collection[str]]) -> list[Any]:
+    """The arrays in the order of a runtime's inputs, each of which has one name, several, or none of ours.
+
+    By name where all are known, otherwise as they come. Raises RefusedError for another number of them.
+    """
+    if len(inputs) != len(feeds):
+        raise RefusedError(f"the model has {len(inputs)} inputs here, not {len(feeds)}")
+    known = [next((name for name in names if name in feeds), None) for names in inputs]
+    if None in known or len(set(known)) < len(known):
+        return list(feeds.values())
+    return [feeds[name] for name in known if name is not None]

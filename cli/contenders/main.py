@@ -22,7 +22,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from .arrays import load_arrays, save_arrays
+from .arrays import Arrays, load_arrays, save_arrays
 from .loaded import Loaded, RefusedError, Request
 
 _RUNS = 3  # before peak memory is read: some runtimes plan their memory at the first run, some at the second
@@ -33,16 +33,16 @@ class Contender:
 
     def __init__(self) -> None:
         self._loaded: Loaded | None = None
+        self._feeds: Arrays = {}
         self._outputs: Sequence[Any] = ()
 
     def load(self, request: Mapping[str, Any]) -> dict[str, Any]:
         if request["cpus"]:
             os.sched_setaffinity(0, request["cpus"])
         runtime = importlib.import_module(f".{request['runtime']}", __package__)
-        feeds = load_arrays(Path(request["feeds"]))
-        wanted = Request(
-            [Path(file) for file in request["files"]], request["threads"], feeds, request.get("variant")
-        )
+        self._feeds = load_arrays(Path(request["feeds"]))  # kept: runtimes read them in place
+        files = [Path(file) for file in request["files"]]
+        wanted = Request(files, request["threads"], self._feeds, request.get("variant"))
         base = _peak_bytes()
         started = time.perf_counter()
         for module in runtime.MODULES:
