@@ -181,3 +181,13 @@ class KernelBuilder:
 
 def _sequence(statements: Sequence[Expr]) -> Expr:
     return statements[0] if len(statements) == 1 else tirx.SeqStmt(list(statements))
+
+
+@contextmanager
+def when(builder: KernelBuilder, condition: Expr | None) -> Iterator[None]:
+    """if condition: …, or always if there is none."""
+    if condition is None:
+        yield
+    else:
+        with builder.when(condition):
+            yield

@@ -10,7 +10,6 @@ values, so nothing changes but loop bounds; outputs are stored in pieces that ea
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from itertools import product
 from math import gcd, prod
 
@@ -18,7 +17,7 @@ from tvm import tirx
 
 from ..target import Target
 from . import epilogue, tile
-from .builder import Expr, Kernel, KernelBuilder, const, joined, load, shuffled
+from .builder import Expr, Kernel, KernelBuilder, const, joined, load, shuffled, when
 from .geometry import Config, geometry
 from .object import tvm_target
 from .operands import Operands
@@ -63,7 +62,7 @@ class Direct:
                 row, group = tirx.floormod(rest, rows), tirx.floordiv(rest, rows)
             row, group = builder.bind("row", row), builder.bind("group", group)
             for blocks, channels, condition in self._parts(group):
-                with _when(builder, condition):
+                with when(builder, condition):
                     body = _Part(self, image, group, blocks, channels)
                     if shape.flat:
                         body.flat_tile(row)
@@ -116,7 +115,7 @@ class _Part:
         both = full and rest
         for count, size, condition in ((full, pixels, row < full), (int(rest > 0), rest, row == full)):
             if count:
-                with _when(builder, condition if both else None):
+                with when(builder, condition if both else None):
                     inside = Segment(0, 1, size, ((True,),) * size)
                     self._tile(axes, 0, 0, 0, row * pixels, inside)
 
@@ -306,13 +305,3 @@ class _Part:
         if self.kernel.piece == lanes:
             return tirx.floordiv(channel, lanes), 0
         return tirx.floordiv(channel, lanes), tirx.floormod(channel, lanes)
-
-
-@contextmanager
-def _when(builder: KernelBuilder, condition: Expr | None) -> Iterator[None]:
-    """if condition, or always if there is none."""
-    if condition is None:
-        yield
-    else:
-        with builder.when(condition):
-            yield

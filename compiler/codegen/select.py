@@ -89,8 +89,9 @@ def _conv(graph: Graph, group: Group, target: Target, blocked: bool) -> Workload
     groups: int = node.attributes["group"]  # type: ignore[assignment]
     transposed = spatial(out[2:]) if node.op == "ConvTranspose" else None
     window, size = _window(node), spatial(shape[2:])
-    if groups == shape[1] == out[1] and groups > 1:
-        return Depthwise(shape[0], shape[1], size, window, has_bias, group.steps, transposed)
+    inner, outer = shape[1] // groups, out[1] // groups
+    if groups > 1 and depthwise.takes(inner, outer, target):
+        return Depthwise(shape[0], groups, size, window, has_bias, group.steps, inner, outer, transposed)
     return Conv2d(
         shape[0], shape[1], size, out[1], window, groups, not blocked, has_bias, group.steps, transposed
     )

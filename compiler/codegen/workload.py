@@ -139,22 +139,26 @@ class Conv2d:
 
 @dataclass(frozen=True, slots=True)
 class Depthwise:
-    """Depthwise convolution (multiplier 1), input and output in channel blocks. `transposed`: the output's
-    size, if it is a transposed convolution.
+    """Convolution in groups of so few channels that several groups fit a vector, input and output in channel
+    blocks. `inner` and `outer`: channels of a group, 1 and 1 for depthwise convolution, 1 and m with a
+    multiplier. `transposed`: the output's size, if it is a transposed convolution.
     """
 
     batch: int
-    channels: int
+    groups: int
     size: Size
     window: Window
     bias: bool
     epilogue: tuple[Step, ...]
+    inner: int = 1
+    outer: int = 1
     transposed: Size | None = None
 
     def __str__(self) -> str:
+        channels = f" {self.inner}->{self.outer}" if (self.inner, self.outer) != (1, 1) else ""
         transposed = f" transposed {_short(self.transposed)}" if self.transposed is not None else ""
         return (
-            f"depthwise n{self.batch} {self.channels}x{_short(self.size)} {self.window} "
+            f"depthwise n{self.batch} {self.groups}x{_short(self.size)}{channels} {self.window} "
             f"{'bias' if self.bias else 'nobias'} {describe(self.epilogue)}{transposed}"
         )
 
@@ -165,7 +169,7 @@ class Depthwise:
     @property
     def flops(self) -> int:
         places = prod(self.out_size if self.transposed is None else self.size)
-        return 2 * self.batch * self.channels * places * self.window.taps
+        return 2 * self.batch * self.groups * self.inner * self.outer * places * self.window.taps
 
 
 @dataclass(frozen=True, slots=True)
