@@ -32,7 +32,10 @@ class Channels:
 
     def root(self, value: str) -> None:
         """A kernel writes the value in blocks."""
-        count = self._graph.types[value].shape[1]
+        shape = self._graph.types[value].shape
+        if len(shape) != 4:
+            return
+        count = shape[1]
         first = len(self._table)
         self._table.extend((value, channel) for channel in range(count))
         self._ids[value] = np.arange(first, first + count)

@@ -14,6 +14,7 @@ from ..target import Target
 from .groups import Group
 from .segments import window_axes
 from .templates import (
+    columns,
     conv2d,
     dense,
     depthwise,
@@ -28,6 +29,7 @@ from .templates import (
     upsample,
 )
 from .workload import (
+    Columns,
     Conv2d,
     Dense,
     Depthwise,
@@ -55,6 +57,7 @@ TEMPLATES: Mapping[type, ModuleType] = {
     Permute: permute,
     MatMul: matmul,
     Rows: rows,
+    Columns: columns,
     Regroup: regroup,
     Upsample: upsample,
     Relayout: relayout,

@@ -16,7 +16,7 @@ import numpy as np
 from ..graph import Array, Graph
 from .groups import Group, channel_axis, channel_vector
 from .views import Axes, View, coalesced, contiguous, expanded, in_blocks, joined, refined
-from .workload import Map, MatMul, Permute, Rows, ceil_div
+from .workload import Columns, Map, MatMul, Permute, Rows, ceil_div
 
 Look = Callable[[str], View]
 Loops = list[tuple[int, tuple[int, ...]]]
@@ -28,7 +28,7 @@ class Placed:
     roots among them that are no values of the graph.
     """
 
-    work: Map | Permute | MatMul | Rows
+    work: Map | Permute | MatMul | Rows | Columns
     reads: tuple[View, ...]
     output: View
     arrays: dict[str, Array] = field(default_factory=dict)
@@ -201,13 +201,13 @@ def _is_operand(view: View) -> bool:
 
 
 def place_rows(graph: Graph, group: Group, look: Look, wanted: View | None, lanes: int) -> Placed | None:
-    """Softmax over the last axis, or layer normalisation."""
+    """Softmax or layer normalisation."""
     node = group.anchor
     assert node is not None
     shape = graph.types[group.output].shape
     axis = int(str(node.attributes["axis"]))
     if node.op == "Softmax" and prod(shape[axis + 1 :]) != 1:
-        return None
+        return _place_columns(graph, group, look, wanted, axis)
     parameters = [value for value in node.inputs[1:] if value]
     if any(value not in graph.constants for value in parameters):
         return None
@@ -233,6 +233,30 @@ def place_rows(graph: Graph, group: Group, look: Look, wanted: View | None, lane
         }
         rows = [contiguous(root, array.shape) for root, array in arrays.items()]
         return Placed(work, (read, *rows), write, arrays)
+    return None
+
+
+def _place_columns(graph: Graph, group: Group, look: Look, wanted: View | None, axis: int) -> Placed | None:
+    """Softmax over an axis that is not the last."""
+    shape = graph.types[group.output].shape
+    source, output = look(group.source), wanted or contiguous(group.output, shape)
+    plain = contiguous(group.source, shape), contiguous(group.output, shape)
+    for read, write in ((source, output), (plain[0], output), (source, plain[1]), plain):
+        views = (read, write)
+        if any(len(coalesced(view.dims[axis])) > 1 for view in views):
+            continue
+        rest = [tuple(a for axes in (*v.dims[:axis], *v.dims[axis + 1 :]) for a in axes) for v in views]
+        loops = refined(rest)
+        if not loops:
+            continue
+        extents, (step_in, step_out) = _unzipped(_along(loops), 2)
+        if (step_in[-1], step_out[-1]) != (1, 1):
+            continue
+        steps = [_step(view.dims[axis]) for view in views]
+        work = Columns(
+            extents[:-1], shape[axis], extents[-1], step_in[:-1], steps[0], step_out[:-1], steps[1]
+        )
+        return Placed(work, (read,), write)
     return None
 
 

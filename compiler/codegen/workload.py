@@ -366,6 +366,33 @@ class Rows:
 
 
 @dataclass(frozen=True, slots=True)
+class Columns:
+    """Softmax along an axis of `length` with these steps in source and output; `width` consecutive elements
+    for every step of the outer loops.
+    """
+
+    extents: tuple[int, ...]
+    length: int
+    width: int
+    source: tuple[int, ...]
+    read_step: int
+    output: tuple[int, ...]
+    write_step: int
+
+    def __str__(self) -> str:
+        loops = f"{times(self.extents)} {dotted(self.source)} -> {dotted(self.output)}"
+        return f"softmax {self.length}.{self.read_step}.{self.write_step} of {self.width} in {loops}"
+
+    def span(self, strides: tuple[int, ...], step: int) -> int:
+        outer = sum((n - 1) * stride for n, stride in zip(self.extents, strides, strict=True))
+        return outer + (self.length - 1) * step + self.width
+
+    @property
+    def flops(self) -> int:
+        return prod(self.extents) * self.length * self.width * 20
+
+
+@dataclass(frozen=True, slots=True)
 class Regroup:
     """A copy in channel blocks: output channel i is channel `picks[i][1]` of input `picks[i][0]`; `sources`
     are the inputs' channel counts.
@@ -447,6 +474,7 @@ Workload = (
     | Permute
     | MatMul
     | Rows
+    | Columns
     | Regroup
     | Upsample
     | Relayout
