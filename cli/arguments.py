@@ -46,6 +46,13 @@ def probability(text: str) -> float:
     return value
 
 
+def percentage(text: str) -> float:
+    """`5%` as the share 0.05. The sign is asked for, so that nobody takes 0.05 for it."""
+    if not re.fullmatch(r"\d{1,3}(\.\d{1,6})?\s?%", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a percentage such as 5%")
+    return float(text.rstrip("% ")) / 100
+
+
 def thread_counts(text: str) -> tuple[int, ...]:
     """`1` or `1,2,4`."""
     return tuple(positive_int(part) for part in text.split(","))

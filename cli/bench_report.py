@@ -7,10 +7,9 @@ from html import escape
 from importlib.resources import files
 from pathlib import Path
 from string import Template
-from typing import Any
 
 from sanderling.cli.bench_charts import Chart, png, svg
-from sanderling.cli.bench_document import OURS, Document, Row, describe, parse, thread_text
+from sanderling.cli.bench_document import OURS, Document, Row, describe, thread_text
 from sanderling.cli.bench_drawings import charts
 from sanderling.cli.bench_figures import (
     best,
@@ -28,25 +27,22 @@ from sanderling.compiler.files import replacing
 _NOTHING = "–"
 
 
-def write(path: Path, document: Any) -> None:
-    """Write one HTML file with everything inside. `document` is what `--json` writes.
-
-    Raises OSError, CommandError for what is no benchmark document.
-    """
-    content = page(parse(document)).encode()
+def write(path: Path, document: Document) -> None:
+    """Write one HTML file with everything inside. Raises OSError."""
+    content = page(document).encode()
     with replacing(path) as file:
         file.write(content)
 
 
-def write_pictures(folder: Path, document: Any) -> list[Path]:
-    """Write every chart as `<name>.png` into `folder`, made if need be. Raises as `write` does."""
-    parsed = parse(document)
+def write_pictures(folder: Path, document: Document) -> list[Path]:
+    """Write every chart as `<name>.png` into `folder`, made if need be. Raises OSError."""
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
-    for chart in charts(parsed):
+    for chart in charts(document):
         paths.append(folder / f"{chart.name}.png")
+        content = png(chart, f"{document.machine_text}, {document.date}")
         with replacing(paths[-1]) as file:
-            file.write(png(chart, f"{parsed.machine_text}, {parsed.date}"))
+            file.write(content)
     return paths
 
 

@@ -36,7 +36,7 @@ def rooflines(document: Document) -> list[Chart]:
             "and listed, with the share of what the lines allow. The lines were measured on this machine. "
             "Calls whose data stay in a cache can be above the memory's line.",
             tuple(
-                Panel(model, 3.6, partial(_draw_roofline, document=document, layers=layers))
+                Panel(model, 3.7, partial(_draw_roofline, document=document, layers=layers))
                 for model, layers in models.items()
             ),
         )
@@ -61,7 +61,10 @@ def _draw_roofline(axes: Axes, document: Document, layers: Sequence[Layer]) -> N
         axes.set_xlim(low, high)
         axes.set_ylim(min(*ys, *limits, 10.0) / 1.5, max(*ys, *limits, 10.0) * 2)
         _draw_roof(axes, document, layers[0], low, high)
-    lines = []
+    peak, bandwidth = _roof(document, layers[0])
+    lines = (
+        [f"lines: arithmetic {peak:.0f} GFLOP/s, memory {bandwidth:.0f} GB/s"] if peak and bandwidth else []
+    )
     taken: list[tuple[float, float]] = []
     for rank, layer in enumerate(slowest(layers), 1):
         name = f"{rank}  {shortened(layer.node, 27, keep_end=True)}: {layer.us / total:.0%} of the time"
@@ -105,13 +108,14 @@ def _limit(document: Document, layer: Layer, intensity: float) -> float | None:
 
 
 def _draw_roof(axes: Axes, document: Document, layer: Layer, low: float, high: float) -> None:
-    peak, bandwidth = document.fma_gflops.get(layer.target), document.memory_gbps
+    peak, bandwidth = _roof(document, layer)
     if not peak or not bandwidth:
         return
-    peak *= layer.threads
     knee = peak / bandwidth
     xs, ys = [low, knee, high], [low * bandwidth, peak, peak]
     axes.plot(xs, ys, color=SOFT, linewidth=1.0, zorder=1)
-    small = partial(axes.text, color=SOFT, fontsize=6.5, va="bottom")
-    small(high / 1.1, peak * 1.1, f"arithmetic: {peak:.0f} GFLOP/s", ha="right")
-    small(low * 1.9, low * bandwidth * 1.05, f"memory: {bandwidth:.0f} GB/s")
+
+
+def _roof(document: Document, layer: Layer) -> tuple[float, float]:
+    """GFLOP/s of all threads and GB/s; zeros if they were not measured."""
+    return document.fma_gflops.get(layer.target, 0.0) * layer.threads, document.memory_gbps or 0.0

@@ -3,7 +3,8 @@
 A command is a module of this package with a docstring, `EXAMPLES`, `add_arguments(parser)` and
 `execute(args) -> int`. Only the one that was asked for is imported, so `--help` is quick and needs no extra.
 
-Exit codes: 0 success, 1 the command failed (one line on stderr says why), 2 wrong usage, 130 interrupted.
+Exit codes: 0 success, 1 the command failed (one line on stderr says why), 2 wrong usage, 3 `bench --compare`
+found a regression, 130 interrupted.
 """
 
 from __future__ import annotations

@@ -43,3 +43,14 @@ def test_numbers_are_taken() -> None:
     assert arguments.probability("0") == 0.0
     assert arguments.positive_int("12") == 12
     assert arguments.seed("0") == 0
+
+
+@pytest.mark.parametrize(("text", "expected"), [("5%", 0.05), ("0.5 %", 0.005), ("100%", 1.0), ("0%", 0.0)])
+def test_percentage(text: str, expected: float) -> None:
+    assert arguments.percentage(text) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("text", ["", "5", "0.05", "-5%", "%", "five%", "nan%", "1e3%", "5%%"])
+def test_percentage_refuses(text: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError, match="a percentage such as 5%"):
+        arguments.percentage(text)
