@@ -41,6 +41,21 @@ $(STAMPS)/fuzz-system: | $(STAMPS)/system
 	@scripts/setup fuzz-system
 	@touch $@
 
+$(STAMPS)/cross-system: | $(STAMPS)/system
+	@scripts/setup cross-system
+	@touch $@
+
+$(STAMPS)/mca: | $(STAMPS)/system
+	@scripts/setup mca
+	@touch $@
+
+# The runtime for 64-bit ARM. Tests run it in an emulator.
+$(STAMPS)/aarch64: $(NATIVE) cmake/aarch64-linux-gnu.cmake $(VENV)/.installed | $(STAMPS)/cross-system
+	@cmake -S . -B build/aarch64 -G Ninja --toolchain cmake/aarch64-linux-gnu.cmake -DCMAKE_BUILD_TYPE=Release \
+	  -DSANDERLING_TESTS=ON >build/logs/aarch64.log
+	@cmake --build build/aarch64 -j $(JOBS)
+	@touch $@
+
 # The other runtimes that benchmarks compare with, in an environment of their own.
 $(STAMPS)/peers: cli/peers.py | setup
 	@sanderling bench --install-peers
@@ -62,11 +77,11 @@ bench: setup $(STAMPS)/peers ## run every benchmark, write benchmarks/results (w
 # --- what a developer wants ------------------------------------------------------------------------------------------
 
 .PHONY: test
-test: setup lint ctest ctest-sanitized $(VENV)/.torch ## every check in small: lint, C++ tests (also sanitized), Python tests
+test: setup lint ctest ctest-sanitized ctest-aarch64 $(VENV)/.torch ## every check in small: lint, C++ tests (also sanitized), Python tests
 	@$(PYTHON) -m pytest -n $(JOBS) -m "not slow"
 
 .PHONY: test-full
-test-full: setup $(STAMPS)/peers lint ctest ctest-sanitized $(VENV)/.torch fuzz ## the long ones too: fuzzing, sweeps, training
+test-full: setup $(STAMPS)/peers $(STAMPS)/mca lint ctest ctest-sanitized ctest-aarch64 $(VENV)/.torch fuzz ## the long ones too: fuzzing, sweeps, training
 	@$(PYTHON) -m pytest -n $(JOBS) --timeout 3600
 
 .PHONY: lint
@@ -92,6 +107,10 @@ ctest-sanitized: setup
 	  -DSANDERLING_TESTS=ON -DSANDERLING_PYTHON=OFF >build/logs/sanitized.log
 	@cmake --build build/sanitized -j $(JOBS)
 	@ctest --test-dir build/sanitized --output-on-failure --no-tests=error
+
+.PHONY: ctest-aarch64
+ctest-aarch64: $(STAMPS)/aarch64
+	@ctest --test-dir build/aarch64 --output-on-failure --no-tests=error -j $(JOBS)
 
 .PHONY: fuzz
 fuzz: setup $(STAMPS)/fuzz-system

@@ -58,8 +58,11 @@ def run_once(
     inputs: Mapping[str, Array],
     outputs: Mapping[str, TensorType],
     threads: int,
+    command: Sequence[str | Path] | None = None,
 ) -> Run:
-    """Run the package on `inputs`. Raises CompileError if that fails."""
+    """Run the package on `inputs` with the tool that `command` starts (default: `find_runner`). Raises
+    CompileError if that fails.
+    """
     with tempfile.TemporaryDirectory(prefix="sanderling-") as folder:
         files = [Path(folder) / f"input{index}.bin" for index in range(len(inputs))]
         for file, array in zip(files, inputs.values(), strict=True):
@@ -67,8 +70,8 @@ def run_once(
         results = Path(folder) / "outputs"
         results.mkdir()
         figures = _run_tool(
-            [find_runner(), package, "--variant", target.name, "--threads", threads, "--runs", 0, "--json",
-             "--output", results, *(part for file in files for part in ("--input", file))],
+            [*(command or (find_runner(),)), package, "--variant", target.name, "--threads", threads,
+             "--runs", 0, "--json", "--output", results, *(part for file in files for part in ("--input", file))],
             f"the code for {target.name} does not run",
         )  # fmt: skip
         arrays = {
