@@ -177,14 +177,16 @@ def _resize(writer: _Writer, node: Node) -> None:
         _plain(writer, node)
         return
     scales = np.array(node.attributes["scales"], np.float32)
-    rest = {key: value for key, value in node.attributes.items() if key != "scales"}
+    rest = {key: value for key, value in node.attributes.items() if key not in ("roi", "scales")}
+    region = np.array(node.attributes["roi"], np.float32)
+    roi = writer.constant(f"{node.name}_roi", region) if region.size else ""
     before, after = np.array(writer.type(node.inputs[0]).shape), writer.type(node.outputs[0]).shape
     # Whether runtimes compute the size in single or in double precision must not matter.
     sizes = {tuple(np.floor(before.astype(kind) * scales.astype(kind)).astype(int)) for kind in "fd"}
     if sizes == {after}:
-        extra = ["", writer.constant(f"{node.name}_scales", scales)]
+        extra = [roi, writer.constant(f"{node.name}_scales", scales)]
     else:
-        extra = ["", "", writer.constant(f"{node.name}_sizes", _ints(after))]
+        extra = [roi, "", writer.constant(f"{node.name}_sizes", _ints(after))]
     writer.emit("Resize", (node.inputs[0], *extra), node.outputs, node.name, **rest)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from math import inf
 from types import MappingProxyType
 from typing import Any
@@ -19,6 +18,8 @@ from tvm.relax.frontend.onnx import from_onnx
 from ..errors import UnsupportedError
 from ..exporter import to_onnx
 from ..graph import Graph, Node
+from .computation import Computation
+from .operators import OPERATORS
 from .rewrite import refusal, rewritten, with_function_body
 from .special import SPECIAL
 from .stage import AnyStage, Axis, Combine, Expr, RawStage, Stage, Tensor, count, substitute
@@ -26,26 +27,14 @@ from .stage import AnyStage, Axis, Combine, Expr, RawStage, Stage, Tensor, count
 _ARGUMENT_CONSTANT_LIMIT = 16  # elements: TVM's importer wants shapes, scales and limits as known numbers
 
 
-@dataclass(frozen=True)
-class Computation:
-    """Stages in order. They read `inputs` and `constants` and fill `outputs` (by the graph's names)."""
-
-    stages: tuple[AnyStage, ...]
-    inputs: Mapping[str, Tensor]
-    outputs: Mapping[str, Tensor]
-    constants: tuple[Tensor, ...] = ()
-
-    def tensors(self) -> dict[Expr, Tensor]:
-        """Every tensor by its buffer."""
-        made = (out for stage in self.stages for out in stage.outs)
-        return {tensor.buffer: tensor for tensor in (*self.inputs.values(), *self.constants, *made)}
-
-
 def computation(graph: Graph, node: Node, symbol: str) -> Computation:
     """The node's mathematics. Raises UnsupportedError."""
     special = SPECIAL.get(node.op)
     if special is not None:
         return Computation(*special(graph, node, symbol))
+    own = OPERATORS.get(node.op)
+    if own is not None:
+        return own(graph, node, symbol)
     return _Importer(graph, node, symbol).run()
 
 

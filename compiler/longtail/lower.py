@@ -18,7 +18,7 @@ from ..vectormath import replace_math
 from .emit import Emitted, emit
 from .frontend import computation, last_line
 from .fuse import fuse
-from .stage import substitute
+from .stage import Tensor, substitute
 
 _MAX_ARGS = 24  # of a call in plan.bin
 _INTEGERS = tuple(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64))
@@ -71,7 +71,10 @@ def lower_node(
     try:
         groups = fuse(computed.stages, frozenset(computed.outputs.values()))
         tensors = computed.tensors()
-        emitted = [emit(group, tensors, target.lanes, unaligned) for group in groups]
+        emitted, filled = [], set[Tensor]()
+        for group in groups:
+            emitted.append(emit(group, tensors, target.lanes, unaligned, filled))
+            filled.update(out for stage in group.stages for out in stage.outs)
         names = [symbol if len(groups) == 1 else f"{symbol}_{k}" for k in range(len(groups))]
         kernels = tuple(
             KernelFunc(name, _to_abi(kernel, name, target))
