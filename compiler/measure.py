@@ -71,7 +71,8 @@ def run_once(
         results.mkdir()
         figures = _run_tool(
             [*(command or (find_runner(),)), package, "--variant", target.name, "--threads", threads,
-             "--runs", 0, "--json", "--output", results, *(part for file in files for part in ("--input", file))],
+             "--runs", 0, "--json", "--output", results,
+             *(part for file in files for part in ("--input", file))],
             f"the code for {target.name} does not run",
         )  # fmt: skip
         arrays = {

@@ -1,4 +1,4 @@
-"""64-bit ARM on this machine: the cross-built runtime, in an emulator that has one core's instructions only."""
+"""64-bit ARM on this machine: the cross-built runtime, in an emulator with one core's instructions only."""
 
 from __future__ import annotations
 
