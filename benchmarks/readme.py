@@ -8,11 +8,15 @@ from __future__ import annotations
 import argparse
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.results import RESULTS, machine_text, read
+from benchmarks.results import RESULTS, read
+from sanderling.cli import bench_document
+from sanderling.cli.bench_document import Document, Row
+from sanderling.cli.bench_figures import best, contestants, display_name, identity, mean, speed_ups, unique
+from sanderling.cli.bench_text import shortened, three
 from sanderling.compiler.files import replacing
 
 README = Path(__file__).parent.parent / "README.md"
@@ -44,40 +48,95 @@ def updated(text: str, content: str) -> str:
 
 def figures(folder: Path) -> str:
     """Markdown for those results that are there."""
-    sections = {
-        "latency": _latency,
-        "footprint": _footprint,
-        "compile_time": _compile_time,
-        "birds-accuracy": _accuracy,
+    sections: dict[str, Callable[[Path], str]] = {
+        "latency": lambda path: _latency(bench_document.read(path)),
+        "footprint": lambda path: _footprint(read(path)),
+        "compile_time": lambda path: _compile_time(read(path)),
+        "birds-accuracy": lambda path: _accuracy(read(path)),
     }
-    parts = [
-        write(read(folder / f"{name}.json"))
-        for name, write in sections.items()
-        if (folder / f"{name}.json").exists()
-    ]
+    paths = {name: folder / f"{name}.json" for name in sections}
+    parts = [write(paths[name]) for name, write in sections.items() if paths[name].exists()]
     return "\n\n".join(parts) or "No results are committed yet."
 
 
-def _latency(document: dict[str, Any]) -> str:
-    rows = [
-        [
-            row["model"],
-            row["target"],
-            str(row["threads"]),
-            f"{row['native']['p50_ms']:.2f}",
-            f"{row['onnxruntime']['p50_ms']:.2f}",
-            f"{row['ratio']:.2f}",
-            f"{row['error']:.0e}",
-        ]
-        for row in document["rows"]
+def _latency(document: Document) -> str:
+    rows = [row for row in document.rows if row.ours or row.target == "native"]
+    who = contestants(rows)
+    by_place = {(row.model, row.threads, identity(row)): row for row in rows}
+    places = dict.fromkeys((row.model, row.threads) for row in sorted(rows, key=lambda row: row.threads))
+    header = ["median, ms", "threads", *(contestant.name for contestant in who.values())]
+    lines = [
+        [model, str(threads), *_medians([by_place.get((model, threads, one)) for one in who])]
+        for model, threads in places
     ]
-    header = ["model", "target", "threads", "Sanderling, ms", "ONNX Runtime, ms", "ratio", "largest error"]
-    where = f"{machine_text(document)}, {document['date']}"
+    versions = unique(
+        f"{display_name(row.runtime)} {row.version}" for row in rows if row.version and not row.ours
+    )
+    where = f"{document.machine_text}, {document.date}; {', '.join(versions)}"
+    return "\n\n".join(
+        [_PICTURE, _ABOUT.format(where), _table(header, lines), _means(rows), *_not_right(rows)]
+    )
+
+
+_PICTURE = (
+    "![A peer's median divided by ours, for each model, target and number of threads]"
+    "(benchmarks/results/latency/speed-up.png)"
+)
+_ABOUT = (
+    "Medians of one call from Python, float32, batch 1; the runtimes took turns, each in a process of its "
+    "own ({}). Bold is the fastest. [Everything measured](benchmarks/results/latency.html), with memory, "
+    "start-up and rooflines; [how](docs/benchmarks.md)."
+)
+
+
+def _medians(rows: Sequence[Row | None]) -> list[str]:
+    """A cell a row; only right answers can be the fastest."""
+    fastest = min((row.p50_ms for row in rows if row and row.right), default=0.0)
+    return [_median(row, fastest) for row in rows]
+
+
+def _median(row: Row | None, fastest: float) -> str:
+    if row is None:
+        return "–"
+    if not row.right:
+        return row.outcome
+    median = three(row.p50_ms)
+    return f"**{median}**" if row.p50_ms == fastest else median
+
+
+def _means(rows: Sequence[Row]) -> str:
+    """Geometric means, and every loss by name."""
+    pairs = speed_ups(rows)
+    lines = []
+    for target, threads in dict.fromkeys((pair.own.target, pair.own.threads) for pair in pairs):
+        group = [pair for pair in pairs if (pair.own.target, pair.own.threads) == (target, threads)]
+        peers = unique(pair.peer.runtime for pair in group)
+        each = [(peer, mean(pair for pair in group if pair.peer.runtime == peer)) for peer in peers]
+        lost = [f"{pair.own.model} ({pair.ratio:.2f})" for pair in best(group) if pair.ratio < 1]
+        lines.append(
+            [
+                f"Sanderling {target}",
+                str(threads),
+                f"{mean(best(group)):.2f}",
+                ", ".join(f"{display_name(peer)} {ratio:.2f}" for peer, ratio in each),
+                ", ".join(lost) or "none",
+            ]
+        )
+    columns = ("threads", "fastest peer", "each peer", "slower than the fastest peer")
+    return _table(["peer's median ÷ ours, geometric mean", *columns], lines)
+
+
+def _not_right(rows: Sequence[Row]) -> list[str]:
+    """One line for each reason why a number is missing."""
+    reasons: dict[str, list[str]] = {}
+    for row in rows:
+        if not row.right:
+            why = f"{row.outcome}: {shortened(row.note or 'no reason given', 200)}"
+            reasons.setdefault(why, []).append(f"{display_name(row.runtime)} with {row.model}")
     return (
-        "Median latency of one call from Python, in turns with ONNX Runtime "
-        f"{document['versions']['onnxruntime']} on one machine ({where}). The error is relative to the "
-        "largest output. [All figures](benchmarks/results/latency.json), "
-        "[picture](benchmarks/results/latency.png).\n\n" + _table(header, rows)
+        ["; ".join(f"{', '.join(unique(which))} {why}" for why, which in reasons.items()) + "."]
+        if reasons
+        else []
     )
 
 

@@ -13,12 +13,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.results import RESULTS, machine_text, read
+from sanderling.cli import bench_document, bench_report
+from sanderling.cli.bench_figures import RUNTIMES
 from sanderling.compiler.files import replacing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-OURS, THEIRS = "#0b7a75", "#c98a2b"
+OURS = RUNTIMES["sanderling"][1]
 Document = dict[str, Any]
 
 
@@ -27,6 +29,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--folder", type=Path, default=RESULTS)
     folder: Path = parser.parse_args(arguments).folder
     for path in sorted(folder.glob("*.json")):
+        if path.stem == "latency":
+            print(_latency(path))
+            continue
         document = read(path)
         draw = DRAWINGS.get(path.stem)
         if draw is not None:
@@ -37,6 +42,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
             )
         print(path.with_suffix(".html"))
     return 0
+
+
+def _latency(path: Path) -> Path:
+    """Page beside the document, pictures in a folder of its name: just those of this document."""
+    document = bench_document.read(path)
+    page_path, pictures = path.with_suffix(".html"), path.with_suffix("")
+    bench_report.write(page_path, document)
+    drawn = bench_report.write_pictures(pictures, document)
+    for left in set(pictures.glob("*.png")) - set(drawn):
+        left.unlink()
+    return page_path
 
 
 def _picture(document: Document, draw: Callable[[Document, Axes], None], path: Path) -> None:
@@ -54,25 +70,6 @@ def _picture(document: Document, draw: Callable[[Document, Axes], None], path: P
     with replacing(path) as file:
         figure.savefig(file, format="png", dpi=150, metadata={"Software": None})
     plt.close(figure)
-
-
-def _latency(document: Document, axes: Axes) -> None:
-    rows = document["rows"]
-    for index, row in enumerate(rows):
-        own, peer = row["native"]["p50_ms"], row["onnxruntime"]["p50_ms"]
-        axes.barh(index - 0.19, own, 0.36, color=OURS, label="Sanderling" if index == 0 else None)
-        axes.barh(index + 0.19, peer, 0.36, color=THEIRS, label="ONNX Runtime" if index == 0 else None)
-        axes.text(own, index - 0.19, f" {own:.2f} ms ({row['ratio']:.2f} ×)", va="center", fontsize=8)
-        axes.text(peer, index + 0.19, f" {peer:.2f} ms", va="center", fontsize=8)
-    many = len({row["threads"] for row in rows}) > 1
-    names = [
-        f"{row['model']}\n{row['target']}" + (f", {row['threads']} threads" if many else "") for row in rows
-    ]
-    axes.set_yticks(range(len(rows)), names, fontsize=8)
-    axes.invert_yaxis()
-    axes.margins(x=0.18)
-    axes.set_xlabel("median milliseconds, in turns" + ("" if many else f", {rows[0]['threads']} thread"))
-    axes.legend(frameon=False, fontsize=8, loc="lower right")
 
 
 def _compile_time(document: Document, axes: Axes) -> None:
@@ -102,7 +99,6 @@ def _footprint(document: Document, axes: Axes) -> None:
 
 
 DRAWINGS: dict[str, Callable[[Document, Axes], None]] = {
-    "latency": _latency,
     "compile_time": _compile_time,
     "footprint": _footprint,
 }

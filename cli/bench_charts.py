@@ -40,6 +40,7 @@ _SETTINGS: dict[str, Any] = {
 }
 _WIDTH = 3.7  # of a panel, inches
 _HEADING, _KEY, _FOOT = 0.35, 0.3, 0.3
+_COLOURS = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +94,7 @@ def png(chart: Chart, source: str) -> bytes:
             figure.legend(
                 handles=patches, loc="upper left", bbox_to_anchor=below, ncols=len(patches), frameon=False
             )
-        return _saved(figure, "png", dpi=115, metadata={"Software": None})
+        return _in_few_colours(_saved(figure, "png", dpi=115, metadata={"Software": None}))
 
 
 def svg(chart: Chart, panel: Panel) -> str:
@@ -115,6 +116,16 @@ def svg(chart: Chart, panel: Panel) -> str:
     head = f'<svg {box} xmlns:xlink="http://www.w3.org/1999/xlink" role="img">'
     title = escape(f"{chart.title}: {panel.title}")
     return re.sub(r"^<svg[^>]*>", lambda _: f"{head}<title>{title}</title>", text)
+
+
+def _in_few_colours(picture: bytes) -> bytes:
+    """The same PNG with a palette: a third of the size, and charts have few colours."""
+    from PIL import Image
+
+    content = io.BytesIO()
+    image = Image.open(io.BytesIO(picture)).convert("RGB")
+    image.quantize(_COLOURS, dither=Image.Dither.NONE).save(content, "PNG", optimize=True)
+    return content.getvalue()
 
 
 def _saved(figure: Figure, kind: str, **options: Any) -> bytes:

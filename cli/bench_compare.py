@@ -106,6 +106,9 @@ def compare(old: Document, new: Document, threshold: float, *, force: bool = Fal
     if warnings and not force:
         raise CommandError(f"not comparable: {'; '.join(warnings)}. --force compares them nevertheless")
     warnings += _changed_settings(old, new)
+    warnings += [
+        f"{which} file: {document.note}" for which, document in (("old", old), ("new", new)) if document.note
+    ]
     before, after = (_by_key(document, strip=force) for document in (old, new))
     return Report(
         threshold,

@@ -102,7 +102,10 @@ class Layer:
 
 @dataclass(frozen=True)
 class Document:
-    """Results and where they come from. `fma_gflops` are one core's limits by target."""
+    """Results and where they come from.
+
+    `fma_gflops` are the limits of one core by target; `note` says what is missing.
+    """
 
     command: str
     date: str
@@ -112,6 +115,7 @@ class Document:
     memory_gbps: float | None
     rows: tuple[Row, ...]
     layers: tuple[Layer, ...]
+    note: str | None = None
 
     @property
     def machine_text(self) -> str:
@@ -167,6 +171,7 @@ def parse(value: Any) -> Document:
         layers=tuple(
             _read(Layer, entry, f"layer {number}") for number, entry in enumerate(_list(value, "layers"), 1)
         ),
+        note=_checked(value.get("note"), "str | None", "note"),
     )
 
 

@@ -53,7 +53,9 @@ def page(document: Document) -> str:
     settings = ", ".join(f"{name} {value}" for name, value in document.settings.items())
     return template.substitute(
         title=escape(f"Benchmark: {models[0]}" if len(models) == 1 else f"Benchmark: {len(models)} models"),
-        source=escape(f"{document.machine_text}. {document.date}."),
+        source=escape(
+            " ".join(f"{part}." for part in (document.machine_text, document.date, document.note) if part)
+        ),
         verdict=_verdict(document),
         facts=_facts(document),
         marked=_marked(document.rows),

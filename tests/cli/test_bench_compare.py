@@ -198,6 +198,12 @@ def test_other_settings_are_told() -> None:
     assert found.warnings == ("measured differently: duration_s 10.0 before, 1.0 now",)
 
 
+def test_incomplete_document_is_told() -> None:
+    assert report(lambda value: value.update(note="incomplete: interrupted")).warnings == (
+        "new file: incomplete: interrupted",
+    )
+
+
 def test_text_names_every_change_and_json_says_the_same() -> None:
     def change(value: dict[str, Any]) -> None:
         scaled(p50_ms=2.0, min_ms=2.0)(value)

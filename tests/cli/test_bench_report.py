@@ -112,6 +112,11 @@ def test_what_is_not_right_is_marked_with_its_reason(outcome: str) -> None:
     assert (line[6] == "–") == (outcome != "wrong")
 
 
+def test_incomplete_document_is_told_first() -> None:
+    page = bench_report.page(parse(small(layers=0) | {"note": "incomplete: <interrupted>"}))
+    assert "2026-11-24. incomplete: <interrupted>." in " ".join(Reader(page).texts)
+
+
 def test_page_without_peers_or_rows_says_so() -> None:
     alone = Reader(bench_report.page(parse(small(runtimes=["sanderling"], layers=0))))
     assert any(text.startswith("Nothing to compare with") for text in alone.texts)
