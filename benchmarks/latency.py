@@ -15,10 +15,11 @@ from typing import Any
 from benchmarks.models import TARGETS, names, prepare
 from benchmarks.results import RESULTS, command_line, save
 from sanderling.cli.arguments import positive_float, thread_counts
-from sanderling.cli.bench import new_document, summary
+from sanderling.cli.bench_table import summary
 from sanderling.cli.console import Progress
 from sanderling.cli.contest import Limits
 from sanderling.cli.peers import peer_names, require
+from sanderling.cli.session import INCOMPLETE, machine_limits, new_document
 from sanderling.cli.study import StudyInterrupted, study
 from sanderling.cli.subject import make_subject
 
@@ -41,12 +42,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     require(args.peers)
     limits = Limits(seconds=args.duration)
     document = new_document(limits, 0, command_line("latency", arguments))
+    document["limits"] = machine_limits(args.targets)
     try:
         for name in args.models:
             _measure(document, name, args, limits)
     except StudyInterrupted as stop:
         document["rows"] += stop.part.rows
-        document["note"] = "incomplete: interrupted"
+        document["note"] = INCOMPLETE
         raise
     finally:
         if document["rows"]:

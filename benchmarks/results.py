@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from sanderling.cli.machine import describe_machine, versions
-from sanderling.compiler.files import replacing
+from sanderling.cli.session import write_json
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -44,8 +44,7 @@ def save(folder: Path, name: str, document: dict[str, Any]) -> Path:
     """Write a finished document as `<folder>/<name>.json`."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}.json"
-    with replacing(path) as file:
-        file.write(json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False).encode() + b"\n")
+    write_json(path, document)
     return path
 
 

@@ -7,17 +7,14 @@ arrays in and out. Outputs are checked: a wrong answer is marked, however fast i
 from __future__ import annotations
 
 import argparse
-import json
 import shlex
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sanderling.cli.arguments import percentage, positive_float, positive_int, seed, thread_counts
-from sanderling.cli.console import Progress, print_json, size, table
+from sanderling.cli.console import Progress, print_json
 from sanderling.cli.errors import CommandError
 
 if TYPE_CHECKING:
@@ -116,7 +113,7 @@ def execute(args: argparse.Namespace) -> int:
         return bench_stored.compare(args)
     if args.report:
         return bench_stored.report(args)
-    from sanderling.cli import peers
+    from sanderling.cli import peers, session
     from sanderling.cli.contest import Limits
 
     if args.install_peers:
@@ -135,14 +132,14 @@ def execute(args: argparse.Namespace) -> int:
         if args.runs
         else Limits(seconds=args.duration or _DEFAULT_SECONDS)
     )
-    document = new_document(limits, args.seed, shlex.join(["sanderling", *sys.argv[1:]]))
+    document = session.new_document(limits, args.seed, shlex.join(["sanderling", *sys.argv[1:]]))
     code = 0
     try:
         _measure(document, args, limits)
     except KeyboardInterrupt:
         if not document["rows"]:
             raise
-        document["note"] = "incomplete: interrupted"
+        document["note"] = session.INCOMPLETE
         print("sanderling: interrupted; what was measured until then follows", file=sys.stderr)
         code = _INTERRUPTED
     _show(document, args)
@@ -150,12 +147,15 @@ def execute(args: argparse.Namespace) -> int:
 
 
 def _measure(document: dict[str, Any], args: argparse.Namespace, limits: Limits) -> None:
+    from sanderling.cli.session import machine_limits
     from sanderling.cli.study import StudyInterrupted, study
     from sanderling.cli.subject import make_subject
 
     with Progress() as progress, tempfile.TemporaryDirectory(prefix="sanderling-bench-") as name:
         folder = Path(name)
         subject = make_subject(args.model, args.targets, folder, inputs=args.input or (), progress=progress)
+        progress("measuring the limits of the machine")
+        document["limits"] = machine_limits(subject.targets)
         try:
             for part in study(
                 subject,
@@ -174,100 +174,19 @@ def _measure(document: dict[str, Any], args: argparse.Namespace, limits: Limits)
             raise
 
 
-def new_document(limits: Limits, seed: int, command: str) -> dict[str, Any]:
-    """A document without results; docs/benchmarks.md says what everything means."""
-    from sanderling.cli import contest
-    from sanderling.cli.agreement import TOLERANCE
-    from sanderling.cli.machine import describe_machine, versions
-
-    return {
-        "schema": 2,
-        "benchmark": "latency",
-        "command": command,
-        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
-        "machine": describe_machine(),
-        "versions": versions(),
-        "limits": {},
-        "settings": {
-            "duration_s": limits.seconds,
-            "pause_ms": 1000 * contest.PAUSE_SECONDS,
-            "turn_ms": 1000 * contest.TURN_SECONDS,
-            "warm_up_s": contest.WARM_UP_SECONDS,
-            "starts": limits.starts,
-            "pinned": True,
-            "batch": 1,
-            "seed": seed,
-            "tolerance": TOLERANCE,
-        },
-        "rows": [],
-        "layers": [],
-    }
-
-
 def _show(document: dict[str, Any], args: argparse.Namespace) -> None:
+    """Figures first: a page that cannot be drawn must not take them along."""
+    from sanderling.cli.bench_table import summary
+    from sanderling.cli.session import write_json
+
+    if str(args.json) == "-":
+        print_json(document)
+    else:
+        if args.json:
+            write_json(args.json, document)
+        print(summary(document["rows"]))
     if args.html or args.png:
         from sanderling.cli import bench_stored
         from sanderling.cli.bench_document import parse
 
         bench_stored.write_report(parse(document), args.html, args.png)
-    if args.json and str(args.json) == "-":
-        print_json(document)
-        return
-    if args.json:
-        from sanderling.compiler.files import replacing
-
-        with replacing(args.json) as file:
-            file.write(json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False).encode() + b"\n")
-    print(summary(document["rows"]))
-
-
-_TIMES = ("min_ms", "p50_ms", "p90_ms", "p99_ms", "mean_ms")
-_HEADER = (
-    *("ms", "target", "threads", "min", "p50", "p90", "p99", "mean"),
-    *("runs/s", "start", "memory", "model", "outcome"),
-)
-
-
-def summary(rows: Sequence[Mapping[str, Any]]) -> str:
-    """A table, and for each other runtime how our median compares with its own."""
-    lines = [table(_HEADER, [_cells(row) for row in rows], left=2)]
-    lines += [_comparison(own, peer) for own in rows for peer in rows if _comparable(own, peer)]
-    lines += [f"{_who(row)}, {row['outcome']}: {row['note']}" for row in rows if row["note"]]
-    return "\n".join(lines)
-
-
-def _cells(row: Mapping[str, Any]) -> list[str]:
-    times = [f"{row[name]:.3f}" if name in row else "–" for name in _TIMES]
-    memory = (
-        size(max(0, row["peak_memory_bytes"] - row["base_memory_bytes"]))
-        if "peak_memory_bytes" in row
-        else "–"
-    )
-    return [
-        f"{row['runtime']} {row['version'] or ''}".strip(),
-        row["target"],
-        str(row["threads"]),
-        *times,
-        f"{row['throughput']:.1f}" if "throughput" in row else "–",
-        f"{row['start_ms']:.0f}" if "start_ms" in row else "–",
-        memory,
-        size(row["model_bytes"]) if row["model_bytes"] else "–",
-        row["outcome"] if row["error"] is None else f"{row['outcome']} ({row['error']:.0e})",
-    ]
-
-
-def _comparable(own: Mapping[str, Any], peer: Mapping[str, Any]) -> bool:
-    ours, theirs = own["runtime"] == "sanderling", peer["runtime"] != "sanderling"
-    return ours and theirs and own["threads"] == peer["threads"] and "p50_ms" in own and "p50_ms" in peer
-
-
-def _comparison(own: Mapping[str, Any], peer: Mapping[str, Any]) -> str:
-    marks = "".join(
-        f"; {row['runtime']}'s answer is wrong" for row in (own, peer) if row["outcome"] == "wrong"
-    )
-    return f"{_who(own)} takes {own['p50_ms'] / peer['p50_ms']:.2f} × {_who(peer)}'s median{marks}"
-
-
-def _who(row: Mapping[str, Any]) -> str:
-    threads = f"{row['threads']} thread{'s' if row['threads'] > 1 else ''}"
-    return f"{row['runtime']} ({row['target']}, {threads})"

@@ -68,6 +68,11 @@ class Limits:
     seconds: float = 10.0
     starts: int = STARTS
 
+    @property
+    def by_count(self) -> bool:
+        """Whether a number of runs was asked for."""
+        return self.runs < Limits().runs
+
 
 @dataclass(frozen=True, slots=True)
 class Start:

@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from sanderling.cli import contest, peers
+from sanderling.cli.bench_document import OURS
 from sanderling.cli.contest import Entry, Limits, Result
 from sanderling.cli.layers import layer_rows
 from sanderling.cli.machine import describe_machine
 from sanderling.cli.subject import Progress, Subject
-
-OURS = "sanderling"
 
 
 @dataclass(frozen=True)

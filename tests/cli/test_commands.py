@@ -290,22 +290,16 @@ def test_bench_alone_and_as_json(sanderling: Command, tiny_package: Path) -> Non
 
 
 def test_bench_measures_others_where_we_cannot(sanderling: Command, tmp_path: Path) -> None:
-    node = helper.make_node("NonZero", ["x"], ["where"], name="finder")
-    graph = helper.make_graph(
-        [node],
-        "sparse",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [4])],
-        [helper.make_tensor_value_info("where", TensorProto.INT64, [1, None])],
-    )
-    onnx.save(
-        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9),
-        tmp_path / "m.onnx",
-    )
+    node = helper.make_node("FusedMatMul", ["x", "x"], ["y"], name="foreign", domain="com.microsoft")
+    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, [4, 4]) for name in "xy")
+    domains = [helper.make_opsetid("", 17), helper.make_opsetid("com.microsoft", 1)]
+    graph = helper.make_graph([node], "fused", [x], [y])
+    onnx.save(helper.make_model(graph, opset_imports=domains, ir_version=9), tmp_path / "m.onnx")
     outcome = sanderling("bench", tmp_path / "m.onnx", "--runs", "5", "--json", "-")
     assert outcome.code == 0, outcome.err
     ours, peer = json.loads(outcome.out)["rows"]
     assert ours["outcome"] == "unsupported"
-    assert "finder" in ours["note"]
+    assert "foreign" in ours["note"]
     assert (peer["outcome"], peer["runs"]) == ("right", 5)
 
 

@@ -153,15 +153,13 @@ def test_every_peer_runs_and_is_right(model: str, tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.usefixtures("installed")
 def test_model_that_a_peer_cannot_run_is_a_row_with_a_reason(tmp_path: Path) -> None:
-    graph = helper.make_graph(
-        [helper.make_node("NonZero", ["x"], ["where"])],
-        "sparse",
-        [helper.make_tensor_value_info("x", TensorProto.INT64, [4])],
-        [helper.make_tensor_value_info("where", TensorProto.INT64, [1, None])],
-    )
+    node = helper.make_node("FusedMatMul", ["x", "x"], ["y"], domain="com.microsoft")
+    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, [4, 4]) for name in "xy")
+    domains = [helper.make_opsetid("", 17), helper.make_opsetid("com.microsoft", 1)]
+    graph = helper.make_graph([node], "fused", [x], [y])
     path = tmp_path / "m.onnx"
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), path)
-    (native, held) = _race(path, {"x": np.array([0, 1, 1, 0])}, tmp_path, ["ncnn"])
-    for result in (native, held):
+    onnx.save(helper.make_model(graph, opset_imports=domains, ir_version=9), path)
+    feeds = {"x": np.eye(4, dtype=np.float32)}
+    for result in _race(path, feeds, tmp_path, ["ncnn", "mnn"]):
         assert result.outcome in ("unsupported", "failed")
         assert result.note
