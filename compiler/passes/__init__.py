@@ -15,6 +15,7 @@ from .fold_constants import fold_constants
 from .fold_pad import fold_pad
 from .normalization import recognize_normalization
 from .share import share
+from .sink_scale import sink_scale
 
 Pass = Callable[[Graph], Graph]
 
@@ -28,6 +29,7 @@ REPEATED: tuple[Pass, ...] = (
     recognize_normalization,
     fold_affine,
     fold_pad,
+    sink_scale,
     share,
 )
 """Canonical → canonical; each may make room for the others, so all of them repeat until nothing changes."""

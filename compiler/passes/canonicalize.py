@@ -9,7 +9,7 @@ import onnx
 from ..errors import UnsupportedError
 from ..graph import AttributeValue, Graph, Node
 from ._rewrite import Rewriter, Rule
-from .canonical import elementwise, linear, resize, shapes, windows
+from .canonical import elementwise, linear, rearrange, resize, shapes, windows
 from .canonical.attributes import defaults
 
 OPSET = 22
@@ -18,6 +18,7 @@ OPSET = 22
 _RULES: Mapping[str, Rule] = {
     **elementwise.RULES,
     **linear.RULES,
+    **rearrange.RULES,
     **resize.RULES,
     **shapes.RULES,
     **windows.RULES,

@@ -61,6 +61,6 @@ def test_what_no_form_can_say_is_unsupported(body: str, opset: int, constants: A
 
 def test_other_operators_get_every_attribute_written_out() -> None:
     graph: Graph = canonicalize(
-        imported("g (float[1,4,2,2] x) => (float[1,1,4,4] y) { y = DepthToSpace <blocksize = 2> (x) }")
+        imported("g (float[2,4] x) => (float[2,4] y) { y = LpNormalization <axis = 0> (x) }")
     )
-    assert dict(graph.nodes[0].attributes) == {"blocksize": 2, "mode": "DCR"}
+    assert dict(graph.nodes[0].attributes) == {"axis": 0, "p": 2}
