@@ -13,7 +13,7 @@ STAMPS := build/stamps
 NATIVE := CMakeLists.txt pyproject.toml $(shell find cpp -type f \( -name '*.h' -o -name '*.c' -o -name '*.cc' -o -name '*.txt' -o -name '*.cmake' \))
 CPP := $(shell find cpp -type f \( -name '*.h' -o -name '*.c' -o -name '*.cc' \))
 JOBS ?= 2
-FUZZ_SECONDS ?= 60
+FUZZ_RUNS ?= 1000000
 
 .PHONY: help
 help: ## this list
@@ -117,12 +117,7 @@ fuzz: setup $(STAMPS)/fuzz-system
 	@cmake -S . -B build/fuzz -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo -DCMAKE_C_COMPILER=clang -DCMAKE_CXX_COMPILER=clang++ \
 	  -DSANDERLING_FUZZ=ON -DSANDERLING_PYTHON=OFF >build/logs/fuzz.log
 	@cmake --build build/fuzz -j $(JOBS)
-	@for fuzzer in build/fuzz/fuzz_*; do \
-	  [ -x $$fuzzer ] && [ -f $$fuzzer ] || continue; \
-	  echo "• $$fuzzer for $(FUZZ_SECONDS) s"; \
-	  mkdir -p $$fuzzer.corpus && $$fuzzer -max_total_time=$(FUZZ_SECONDS) -timeout=5 -rss_limit_mb=512 \
-	    -print_final_stats=1 $$fuzzer.corpus 2>$$fuzzer.log || { tail -n 40 $$fuzzer.log; exit 1; }; \
-	done
+	@$(PYTHON) -m benchmarks.fuzz --build build/fuzz --runs $(FUZZ_RUNS)
 
 .PHONY: clean
 clean: ## remove all that was built (the environment in .venv stays)

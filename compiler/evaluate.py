@@ -15,8 +15,8 @@ from .graph import Array, Graph
 
 
 def evaluate(graph: Graph, feeds: Mapping[str, Array]) -> dict[str, Array]:
-    """Outputs of the graph by name, computed by ONNX Runtime without its optimisations."""
-    return run_onnxruntime(to_onnx(graph), feeds)
+    """Outputs of the graph by name, what is real of them, computed by ONNX Runtime without optimisations."""
+    return graph.real(run_onnxruntime(to_onnx(graph), feeds))
 
 
 def run_onnxruntime(model: ModelProto, feeds: Mapping[str, Array]) -> dict[str, Array]:

@@ -86,6 +86,16 @@ class Graph:
         counts = {bound.count for bound in self.bounds.values()}
         return tuple(value for value in self.outputs if value not in counts)
 
+    def real(self, values: Mapping[str, Array]) -> dict[str, Array]:
+        """The model's own outputs out of all: of each the part that is real."""
+        return {name: self._cut(name, values) for name in self.results}
+
+    def _cut(self, name: str, values: Mapping[str, Array]) -> Array:
+        bound = self.bounds.get(name)
+        if bound is None:
+            return values[name]
+        return values[name][(slice(None),) * bound.axis + (slice(int(values[bound.count])),)]
+
     @cached_property
     def consumers(self) -> Mapping[str, tuple[Node, ...]]:
         """Value name → the nodes that read it, in order, each once."""

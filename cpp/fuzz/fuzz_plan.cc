@@ -3,21 +3,25 @@
 #include "builder.h"
 #include "core/executor.h"
 #include "core/pipeline.h"
+#include "mutate.h"
 #include "seeds.h"
 
 using namespace sanderling;
 
 extern "C" int LLVMFuzzerInitialize(int* argc, char*** argv) {
-  write_seeds(*argc, *argv, {builder::small_plan().bytes(), builder::detector_plan().bytes()});
+  write_seeds(*argc, *argv,
+              {builder::small_plan().bytes(), builder::detector_plan().bytes(),
+               builder::bounded_plan().bytes()});
   return 0;
+}
+
+extern "C" size_t LLVMFuzzerCustomMutator(uint8_t* data, size_t size, size_t most, unsigned seed) {
+  return mutate(data, size, most, seed);
 }
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   builder::Blob bytes(data, data + size);
-  if (size >= sizeof(PlanHeader)) {
-    builder::put<uint64_t>(&bytes, 16, size);
-    builder::seal(&bytes);
-  }
+  repair_plan(&bytes);
   Result<Plan> plan = Plan::read(builder::view(bytes));
   if (!plan.ok()) return 0;
 

@@ -283,6 +283,18 @@ PlanParts detector_plan() {
   return plan;
 }
 
+PlanParts bounded_plan() {
+  PlanParts plan = small_plan();
+  plan.buffers = {{64, 8, 0, 1}};
+  plan.calls.clear();
+  plan.args.clear();
+  plan.kernels.push_back(plan.text("count"));
+  plan.call(3, 1, {caller(Place::kInput, 0, 128), arena(0, kWrite, 8)});
+  plan.call(2, 4, {caller(Place::kInput, 0, 128), caller(Place::kOutput, 1, 128)});
+  plan.tensors[1].bounded = 2;
+  return plan;
+}
+
 Archive package(PlanParts plan, const Blob& params_bin, const std::string& variant) {
   plan.target.name = plan.text(variant);
   plan.blobs.clear();

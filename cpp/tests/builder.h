@@ -102,6 +102,9 @@ Blob small_params();
 // An image [1,3,16,16] copied to cls [1,2,4,4], box [1,4,4,4]; pipeline and labels.
 PlanParts detector_plan();
 
+// x [1,4,8] copied to y [1,≤4,8], of which x[0,0,0] says how many eights are real.
+PlanParts bounded_plan();
+
 // manifest, plan, kernels, params of one variant, with the digests in the plan made to fit.
 Archive package(PlanParts plan, const Blob& params_bin = small_params(),
                 const std::string& variant = "test");

@@ -45,6 +45,11 @@ void widest(int32_t lo, int32_t hi, const float* a0, const float* a1, const floa
   }
 }
 
+/* A count that the data decides: the first number of the input. One task. */
+void count(int32_t lo, int32_t hi, const float* in, int64_t* out) {
+  if (lo < hi) out[0] = (int64_t)in[0];
+}
+
 /* No argument at all. */
 void nothing(int32_t lo, int32_t hi) {
   (void)lo;

@@ -61,6 +61,14 @@ const PlanCase kCases[] = {
     {"more labels than classes",
      [](PlanParts* p) { p->labels.push_back(p->text("gull")), p->pipelines[0].label_count = 3; },
      "3 labels for 2 classes"},
+    {"a bounded output is decoded",
+     [](PlanParts* p) {
+       p->buffers.push_back({0, 8, 1, 1});
+       p->args.push_back(arena(0, kWrite, 8));
+       ++p->calls[1].arg_count;
+       p->tensors[1].bounded = 3;
+     },
+     "is no float32 output"},
     {"pipeline reserved", [](PlanParts* p) { p->pipelines[0].zero[3] = 1; }, "reserved"},
     {"stride 0", [](PlanParts* p) { p->levels[0].stride = 0; }, "stride 0"},
     {"class tensor is the input", [](PlanParts* p) { p->levels[0].cls = 0; }, "class tensor 0"},

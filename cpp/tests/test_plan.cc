@@ -337,6 +337,8 @@ TEST_CASE("a good plan is read") {
   CHECK(plan->pipeline() == nullptr);
 }
 
+TEST_CASE("a plan with a bounded output is read") { expect_good(bounded_plan()); }
+
 TEST_CASE("a broken plan is refused with its cause") {
   for (const PlanCase& row : kCases) {
     CAPTURE(std::string(row.name));

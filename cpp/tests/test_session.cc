@@ -368,3 +368,51 @@ TEST_CASE("a classifier has a frame, but no boxes") {
         SD_INVALID_ARGUMENT);
   CHECK(std::string(error.message).find("classifies") != std::string::npos);
 }
+
+TEST_CASE("the shape of a bounded output is that of the last run, none or all of it included") {
+  const Model model = load_good(bounded_plan());
+  sd_tensor_info info;
+  REQUIRE(sd_model_output(model.get(), 0, &info, nullptr) == SD_OK);
+  CHECK(info.bounded == 1);
+  REQUIRE(sd_model_input(model.get(), 0, &info, nullptr) == SD_OK);
+  CHECK(info.bounded == -1);
+  const Session session = session_of(model);
+  int64_t dims[8] = {};
+  sd_error error;
+  CHECK(sd_session_output_dims(session.get(), 0, dims, &error) == SD_INVALID_ARGUMENT);
+  CHECK(std::string(error.message).find("no run") != std::string::npos);
+  std::vector<float> x = ramp(32), y(32);
+  for (const int count : {3, 0, 4, 1}) {
+    x[0] = float(count);
+    REQUIRE(run(session, x, &y) == SD_OK);
+    REQUIRE(sd_session_output_dims(session.get(), 0, dims, &error) == SD_OK);
+    CHECK(std::vector<int64_t>(dims, dims + 3) == std::vector<int64_t>{1, count, 8});
+    CHECK(y == x);
+  }
+}
+
+TEST_CASE("a count outside the bound ends the run with an error, and there is no shape to be had") {
+  const Session session = session_of(load_good(bounded_plan()));
+  std::vector<float> x = ramp(32), y(32);
+  for (const int count : {5, -1}) {
+    x[0] = 2;
+    REQUIRE(run(session, x, &y) == SD_OK);
+    x[0] = float(count);
+    sd_error error;
+    CHECK(run(session, x, &y, &error) == SD_INTERNAL);
+    CHECK(std::string(error.message).find("of at most 4") != std::string::npos);
+    int64_t dims[8];
+    CHECK(sd_session_output_dims(session.get(), 0, dims, nullptr) == SD_INVALID_ARGUMENT);
+  }
+}
+
+TEST_CASE("output shapes: what cannot be meant is refused, fixed ones are known before any run") {
+  const Session session = session_of(load_good(small_plan()));
+  int64_t dims[8] = {};
+  CHECK(sd_session_output_dims(session.get(), 0, dims, nullptr) == SD_OK);
+  CHECK(std::vector<int64_t>(dims, dims + 3) == std::vector<int64_t>{1, 4, 8});
+  CHECK(sd_session_output_dims(session.get(), 1, dims, nullptr) == SD_INVALID_ARGUMENT);
+  CHECK(sd_session_output_dims(session.get(), SIZE_MAX, dims, nullptr) == SD_INVALID_ARGUMENT);
+  CHECK(sd_session_output_dims(nullptr, 0, dims, nullptr) == SD_INVALID_ARGUMENT);
+  CHECK(sd_session_output_dims(session.get(), 0, nullptr, nullptr) == SD_INVALID_ARGUMENT);
+}
