@@ -35,7 +35,7 @@ def _serial(name: str, extent: Expr | int, body: Callable[[Expr], Expr]) -> Expr
 
 
 def _sequence(*statements: Expr) -> Expr:
-    return tirx.SeqStmt(list(statements))
+    return statements[0] if len(statements) == 1 else tirx.SeqStmt(list(statements))
 
 
 def _if(condition: Expr, then: Expr, otherwise: Expr = None) -> Expr:

@@ -56,18 +56,36 @@ def compile_and_load(lowered: Lowered, target: Target, folder: Path) -> ctypes.C
     return ctypes.CDLL(str(code))
 
 
-def run_node(
-    graph: Graph,
-    node: Node,
-    values: Mapping[str, Array],
-    target: Target,
-    folder: Path,
-    rng: np.random.Generator,
-) -> dict[str, Array]:
-    """The outputs of one node, all its inputs and outputs being such that they may lie anywhere."""
+class Machine:
+    """A graph whose nodes are lowered one by one; all their inputs and outputs may lie anywhere."""
+
+    def __init__(self, graph: Graph, target: Target, folder: Path) -> None:
+        self._graph = graph
+        self._nodes = [(node, *_lowered(graph, node, target, folder)) for node in graph.nodes]
+
+    def run(self, feeds: Mapping[str, Array], seed: int = 0) -> dict[str, Array]:
+        """Outputs of the graph, its counts among them."""
+        rng = np.random.default_rng(seed)
+        values: dict[str, Array] = {**self._graph.constants, **feeds}
+        for node, lowered, library in self._nodes:
+            values |= _run(self._graph, node, lowered, library, values, rng)
+        return {name: values[name] for name in self._graph.outputs}
+
+
+def _lowered(graph: Graph, node: Node, target: Target, folder: Path) -> tuple[Lowered, ctypes.CDLL]:
     unaligned = frozenset(value for value in (*node.inputs, *node.outputs) if value not in graph.constants)
     lowered = lower_node(graph, node, target, "kernel", unaligned)
-    library = compile_and_load(lowered, target, folder)
+    return lowered, compile_and_load(lowered, target, folder)
+
+
+def _run(
+    graph: Graph,
+    node: Node,
+    lowered: Lowered,
+    library: ctypes.CDLL,
+    values: Mapping[str, Array],
+    rng: np.random.Generator,
+) -> dict[str, Array]:
     memory, scratch = Memory(rng), Memory(rng).place("", lowered.scratch_bytes + 64, 64)
 
     def address(arg: Arg) -> int:
@@ -101,8 +119,4 @@ def run_graph(
     graph: Graph, feeds: Mapping[str, Array], target: Target, folder: Path, seed: int = 0
 ) -> dict[str, Array]:
     """Outputs of a graph, each of its nodes lowered and run on its own."""
-    rng = np.random.default_rng(seed)
-    values: dict[str, Array] = {**graph.constants, **feeds}
-    for node in graph.nodes:
-        values |= run_node(graph, node, values, target, folder, rng)
-    return {name: values[name] for name in graph.outputs}
+    return Machine(graph, target, folder).run(feeds, seed)
