@@ -50,7 +50,7 @@ ROWS: list[tuple[str, int, dict[str, Any], list[str], dict[str, Any]]] = [
         ),
         22,
         {},
-        ["Reshape", "LayerNormalization", "Reshape", "Reshape", "Mul", "Reshape", "Add"],
+        ["Reshape", "LayerNormalization", "Reshape", "Reshape", "Reshape", "Mul", "Add"],
         {"shape": (2, 6, 5)},
     ),
     (
