@@ -38,18 +38,20 @@ _SETTINGS: dict[str, Any] = {
     "hatch.linewidth": 0.8,
     "svg.fonttype": "none",
 }
-_WIDTH = 3.7  # of a panel, inches
+_WIDTH = 3.7  # of a panel, inches, as all that follow
 _HEADING, _KEY, _FOOT = 0.35, 0.3, 0.3
-_COLOURS = 128
+_NOTE = 0.135
+_COLOURS = 128  # of a PNG
 
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """One pair of axes: its title, its height in inches, and what draws into it."""
+    """One pair of axes: its title, its height in inches, what draws into it, and lines of text below."""
 
     title: str
     height: float
     draw: Callable[[Axes], None]
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +74,9 @@ def png(chart: Chart, source: str) -> bytes:
 
     columns = min(len(chart.panels), 2 if len(chart.panels) == 4 else 3)
     lines = [chart.panels[start : start + columns] for start in range(0, len(chart.panels), columns)]
-    heights = [max(panel.height for panel in line) for line in lines]
+    heights = [
+        max(panel.height + _NOTE * (len(panel.notes) + bool(panel.notes)) for panel in line) for line in lines
+    ]
     with mpl.rc_context(_SETTINGS):
         height = sum(heights) + _HEADING + _FOOT + (_KEY if chart.key else 0)
         layout = ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.08)
@@ -82,6 +86,7 @@ def png(chart: Chart, source: str) -> bytes:
             for panel, place in zip(line, row, strict=False):
                 place.set_title(panel.title)
                 panel.draw(place)
+                _write_notes(place, panel)
             for place in row[len(line) :]:
                 place.set_axis_off()
         # The second, empty line of the heading keeps the room that the key is then put into.
@@ -98,7 +103,7 @@ def png(chart: Chart, source: str) -> bytes:
 
 
 def svg(chart: Chart, panel: Panel) -> str:
-    """One panel as an SVG element whose texts take the page's font and colours."""
+    """One panel as SVG that takes font and colours from the page, which writes title and notes itself."""
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
@@ -116,6 +121,17 @@ def svg(chart: Chart, panel: Panel) -> str:
     head = f'<svg {box} xmlns:xlink="http://www.w3.org/1999/xlink" role="img">'
     title = escape(f"{chart.title}: {panel.title}")
     return re.sub(r"^<svg[^>]*>", lambda _: f"{head}<title>{title}</title>", text)
+
+
+def page_colour(colour: str) -> str:
+    """A colour as a page has it: those that depend on light or dark are variables there."""
+    return _PAGE_COLOURS.get(colour, colour)
+
+
+def _write_notes(axes: Axes, panel: Panel) -> None:
+    below = -0.62 / (panel.height - 0.75)  # of the height of the axes: under ticks and their label
+    text = axes.text(0, below, "\n".join(panel.notes), transform=axes.transAxes, va="top", linespacing=1.35)
+    text.set_fontsize(6.5)
 
 
 def _in_few_colours(picture: bytes) -> bytes:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from html import escape
 from importlib.resources import files
+from itertools import groupby
 from pathlib import Path
 from string import Template
 
-from sanderling.cli.bench_charts import Chart, png, svg
-from sanderling.cli.bench_document import OURS, Document, Row, describe, thread_text
+from sanderling.cli.bench_charts import Chart, Panel, page_colour, png, svg
+from sanderling.cli.bench_document import Document, Row, describe, thread_text
 from sanderling.cli.bench_drawings import charts
 from sanderling.cli.bench_figures import (
     best,
@@ -25,6 +26,7 @@ from sanderling.cli.console import size
 from sanderling.compiler.files import replacing
 
 _NOTHING = "–"
+_MEAN = "geometric mean"
 
 
 def write(path: Path, document: Document) -> None:
@@ -59,7 +61,7 @@ def page(document: Document) -> str:
         verdict=_verdict(document),
         facts=_facts(document),
         marked=_marked(document.rows),
-        charts="\n".join(map(_chart, charts(document))),
+        charts="\n".join(_sections(charts(document))),
         speed_ups=_speed_ups(document.rows),
         tables="\n".join(_rows(document, threads) for threads in sorted({r.threads for r in document.rows})),
         settings=escape(f"Settings: {settings}." if settings else ""),
@@ -119,19 +121,37 @@ def _reason(row: Row) -> str:
     return "no reason given" if row.error is None else f"error {row.error:.1e} of the largest output"
 
 
-def _chart(chart: Chart) -> str:
+def _sections(drawn: Sequence[Chart]) -> Iterator[str]:
+    """A section a chart; charts of one kind with a single panel each, as of a single model, share one."""
+    for caption, group in groupby(drawn, key=lambda chart: chart.caption):
+        kin = list(group)
+        if len(kin) > 1 and all(len(chart.panels) == 1 for chart in kin):
+            titles = [chart.title.partition(", ") for chart in kin]
+            figures = [
+                _figure(c, c.panels[0], f"{c.panels[0].title}, {title[2]}")
+                for c, title in zip(kin, titles, strict=True)
+            ]
+            yield _section(titles[0][0], caption, kin[0], figures)
+            continue
+        for chart in kin:
+            figures = [_figure(chart, panel, panel.title) for panel in chart.panels]
+            yield _section(chart.title, caption if chart is kin[0] else "", chart, figures)
+
+
+def _section(title: str, caption: str, chart: Chart, figures: Sequence[str]) -> str:
     key = "".join(
-        f'<span class="key"><i style="background: {"var(--ink)" if colour.startswith("#1c") else colour};'
-        f' opacity: {opacity}"></i>{escape(label)}</span>'
+        f'<span class="key"><i style="background: {page_colour(colour)}; opacity: {opacity}"></i>'
+        f"{escape(label)}</span>"
         for label, colour, opacity in chart.key
     )
-    panels = "".join(
-        f"<figure><h3>{escape(panel.title)}</h3>{svg(chart, panel)}</figure>" for panel in chart.panels
-    )
-    return (
-        f'<section><h2>{escape(chart.title)}</h2><p class="soft">{escape(chart.caption)}</p>'
-        f'{f"<p>{key}</p>" if key else ""}<div class="panels">{panels}</div></section>'
-    )
+    about = (f'<p class="soft">{escape(caption)}</p>' if caption else "") + (f"<p>{key}</p>" if key else "")
+    return f'<section><h2>{escape(title)}</h2>{about}<div class="panels">{"".join(figures)}</div></section>'
+
+
+def _figure(chart: Chart, panel: Panel, title: str) -> str:
+    notes = "".join(f"<li>{escape(note)}</li>" for note in panel.notes)
+    below = f"<figcaption><ul>{notes}</ul></figcaption>" if notes else ""
+    return f"<figure><h3>{escape(title)}</h3>{svg(chart, panel)}{below}</figure>"
 
 
 def _speed_ups(rows: Sequence[Row]) -> str:
@@ -154,10 +174,15 @@ def _speed_ups(rows: Sequence[Row]) -> str:
         group = [pair for pair in pairs if (pair.own.target, pair.own.threads) == (target, threads)]
         means = [mean(pair for pair in group if pair.peer.runtime == peer) for peer in peers]
         cells = [marked(ratio) if ratio else _NOTHING for ratio in (*means, mean(best(group)))]
-        lines.append([f"geometric mean, {target}, {thread_text(threads)}", *cells])
+        lines.append([f"{_MEAN}, {target}, {thread_text(threads)}", *cells])
     header = ["peer's median ÷ ours", *map(display_name, peers), "fastest peer"]
-    body = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in line)}</tr>" for line in lines)
+    body = "".join(map(_line, lines))
     return f"<h2>Speed-up</h2>{_table(header, body)}"
+
+
+def _line(cells: Sequence[str]) -> str:
+    kind = ' class="mean"' if cells[0].startswith(_MEAN) else ""
+    return f"<tr{kind}>{''.join(f'<td>{escape(cell)}</td>' for cell in cells)}</tr>"
 
 
 def _rows(document: Document, threads: int) -> str:
@@ -165,23 +190,23 @@ def _rows(document: Document, threads: int) -> str:
     order = list(contestants(rows))
     models = unique(row.model for row in rows)
     rows.sort(key=lambda row: (models.index(row.model), order.index(identity(row))))
-    header = [
-        "model",
-        "runtime",
-        "version",
-        "device",
-        "target",
-        "precision",
-        "p50",
-        "min",
-        "p90",
-        "p99",
+    header = ["model", "runtime", "version", "device", "target", "precision", "p50", "min", "p90", "p99"]
+    header += [
         "mean",
+        "runs",
+        "runs/s",
+        "import",
+        "load",
+        "first",
+        "memory",
+        "model size",
+        "error",
+        "outcome",
     ]
-    header += ["runs", "runs/s", "import", "load", "first", "memory", "model size", "error", "outcome"]
-    caption = "Times in milliseconds, memory above that of Python with numpy, errors of the largest output."
+    caption = "Times in ms, memory above that of Python with numpy, errors relative to the largest output."
     body = "".join(map(_row, rows))
-    return f'<h2>All figures, {thread_text(threads)}</h2><p class="soft">{caption}</p>{_table(header, body)}'
+    table = _table(header, body, "figures")
+    return f'<h2>All figures, {thread_text(threads)}</h2><p class="soft">{caption}</p>{table}'
 
 
 def _row(row: Row) -> str:
@@ -218,9 +243,11 @@ def _row(row: Row) -> str:
     outcome = "right" if row.right else f'<span class="bad">{row.outcome}</span>: {escape(_reason(row))}'
     cells = "".join(f'<td class="text">{escape(text)}</td>' for text in texts)
     cells += "".join(f"<td>{escape(number)}</td>" for number in numbers)
-    return f'<tr{" class=ours" if row.runtime == OURS else ""}>{cells}<td class="note">{outcome}</td></tr>'
+    kind = "ours" if row.ours else "peer"
+    return f'<tr class="{kind}">{cells}<td class="note">{outcome}</td></tr>'
 
 
-def _table(header: Iterable[str], body: str) -> str:
+def _table(header: Iterable[str], body: str, kind: str = "ratios") -> str:
     head = "".join(f"<th>{escape(name)}</th>" for name in header)
-    return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+    whole = f'<table class="{kind}"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
+    return f'<div class="scroll">{whole}</div>'

@@ -36,7 +36,12 @@ def rooflines(document: Document) -> list[Chart]:
             "and listed, with the share of what the lines allow. The lines were measured on this machine. "
             "Calls whose data stay in a cache can be above the memory's line.",
             tuple(
-                Panel(model, 3.7, partial(_draw_roofline, document=document, layers=layers))
+                Panel(
+                    model,
+                    2.6,
+                    partial(_draw_roofline, document=document, layers=layers),
+                    _notes(document, layers),
+                )
                 for model, layers in models.items()
             ),
         )
@@ -45,42 +50,57 @@ def rooflines(document: Document) -> list[Chart]:
 
 
 def _draw_roofline(axes: Axes, document: Document, layers: Sequence[Layer]) -> None:
-    total = sum(layer.us for layer in layers) or 1.0
-    drawn = [layer for layer in layers if layer.gflops and layer.intensity]
+    drawn = [layer for layer in layers if _has_place(layer)]
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.minorticks_off()
-    if drawn:
-        xs, ys = [layer.intensity for layer in drawn], [layer.gflops for layer in drawn]
-        areas = [5 + 1200 * layer.us / total for layer in drawn]
-        axes.scatter(
-            xs, ys, areas, Contestant(OURS, "").colour, alpha=0.45, linewidth=0.5, edgecolors=INK, zorder=2
-        )
-        low, high = min(0.5, *xs) / 2, max(50.0, *xs) * 2
-        limits = [limit for x in (low, high) if (limit := _limit(document, layers[0], x))]
-        axes.set_xlim(low, high)
-        axes.set_ylim(min(*ys, *limits, 10.0) / 1.5, max(*ys, *limits, 10.0) * 2)
-        _draw_roof(axes, document, layers[0], low, high)
+    axes.set_ylabel("GFLOP/s")
+    axes.set_xlabel("FLOP per byte")
+    if not drawn:
+        return
+    xs, ys = [layer.intensity for layer in drawn], [layer.gflops for layer in drawn]
+    total = sum(layer.us for layer in layers)
+    areas = [5 + 1200 * layer.us / total for layer in drawn]
+    dots = axes.scatter(xs, ys, areas, Contestant(OURS, "").colour, edgecolors=INK, linewidth=0.5)
+    dots.set(alpha=0.45, zorder=2)
+    low, high = min(0.5, *xs) / 2, max(50.0, *xs) * 2
+    limits = [limit for x in (low, high) if (limit := _limit(document, layers[0], x))]
+    axes.set_xlim(low, high)
+    axes.set_ylim(min(*ys, *limits, 10.0) / 1.5, max(*ys, *limits, 10.0) * 2)
     peak, bandwidth = _roof(document, layers[0])
-    lines = (
-        [f"lines: arithmetic {peak:.0f} GFLOP/s, memory {bandwidth:.0f} GB/s"] if peak and bandwidth else []
-    )
+    if peak and bandwidth:
+        knee = peak / bandwidth
+        axes.plot([low, knee, high], [low * bandwidth, peak, peak], color=SOFT, linewidth=1.0, zorder=1)
     taken: list[tuple[float, float]] = []
     for rank, layer in enumerate(slowest(layers), 1):
-        name = f"{rank}  {shortened(layer.node, 27, keep_end=True)}: {layer.us / total:.0%} of the time"
-        if layer in drawn:
+        if _has_place(layer):
             _draw_number(axes, rank, layer, taken)
+
+
+def _notes(document: Document, layers: Sequence[Layer]) -> tuple[str, ...]:
+    """What the lines and the numbered dots are, and what is not drawn."""
+    total = sum(layer.us for layer in layers) or 1.0
+    peak, bandwidth = _roof(document, layers[0])
+    notes = (
+        [f"lines: arithmetic {peak:.0f} GFLOP/s, memory {bandwidth:.0f} GB/s"] if peak and bandwidth else []
+    )
+    for rank, layer in enumerate(slowest(layers), 1):
+        note = f"{rank}  {shortened(layer.node, 27, keep_end=True)}: {layer.us / total:.0%} of the time"
+        if _has_place(layer):
             limit = limit_gflops(document, layer)
-            name += f", {layer.gflops:.0f} GFLOP/s" + (f" ({layer.gflops / limit:.0%})" if limit else "")
-        lines.append(name)
-    rest = [layer for layer in layers if layer not in drawn]
+            note += f", {layer.gflops:.0f} GFLOP/s" + (f" ({layer.gflops / limit:.0%})" if limit else "")
+        notes.append(note)
+    rest = [layer for layer in layers if not _has_place(layer)]
     if rest:
         calls = f"{len(rest)} call{'' if len(rest) == 1 else 's'}"
         share = sum(layer.us for layer in rest) / total
-        lines.append(f"not drawn: {calls} without arithmetic, {share:.0%} of the time")
-    axes.set_ylabel("GFLOP/s")
-    axes.set_xlabel("FLOP per byte")
-    axes.text(0, -0.26, "\n".join(lines), transform=axes.transAxes, va="top", fontsize=6.5, linespacing=1.35)
+        notes.append(f"not drawn: {calls} without arithmetic, {share:.0%} of the time")
+    return tuple(notes)
+
+
+def _has_place(layer: Layer) -> bool:
+    """Whether it has one on logarithmic axes."""
+    return bool(layer.gflops and layer.intensity)
 
 
 def _draw_number(axes: Axes, rank: int, layer: Layer, taken: list[tuple[float, float]]) -> None:
@@ -105,15 +125,6 @@ def _draw_number(axes: Axes, rank: int, layer: Layer, taken: list[tuple[float, f
 
 def _limit(document: Document, layer: Layer, intensity: float) -> float | None:
     return limit_gflops(document, replace(layer, flops=intensity * layer.bytes))
-
-
-def _draw_roof(axes: Axes, document: Document, layer: Layer, low: float, high: float) -> None:
-    peak, bandwidth = _roof(document, layer)
-    if not peak or not bandwidth:
-        return
-    knee = peak / bandwidth
-    xs, ys = [low, knee, high], [low * bandwidth, peak, peak]
-    axes.plot(xs, ys, color=SOFT, linewidth=1.0, zorder=1)
 
 
 def _roof(document: Document, layer: Layer) -> tuple[float, float]:

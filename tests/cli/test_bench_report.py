@@ -92,6 +92,14 @@ def test_losses_are_said_first(reader: Reader) -> None:
     )
 
 
+def test_charts_of_a_single_model_share_a_section() -> None:
+    page = bench_report.page(parse(small(models=["birds"], threads=(1, 2))))
+    assert page.count("<h2>Latency</h2>") == page.count("<h2>Roofline</h2>") == 1
+    texts = Reader(page).texts
+    assert {"birds, 2 threads", "birds, x86-64-v3, 2 threads"} <= set(texts)
+    assert sum(text.startswith("One dot a call") for text in texts) == 1
+
+
 def test_page_refers_to_nothing_outside(reader: Reader) -> None:
     assert all(link.startswith("#") for link in reader.links)
     page = bench_report.page(parse(small(layers=0)))
