@@ -216,6 +216,8 @@ def _simplified(model: OnnxModel) -> tuple[Graph | None, tuple[UnsupportedError,
 
     try:
         return run_passes(to_graph(model)), ()
+    except NotNativeError as error:
+        return None, error.nodes
     except UnsupportedError as error:
         return None, (error,)
 

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 from sanderling.runtime.errors import SanderlingError
 
+_NAMED = 20  # nodes that one text names
+
 
 class CompileError(SanderlingError):
     """The model cannot be compiled as asked."""
@@ -23,9 +25,19 @@ class UnsupportedError(CompileError):
         self.node, self.op, self.reason = node, op, reason
 
 
-class NotNativeError(CompileError):
-    """Nodes that have no native kernel on a target."""
+class NotNativeError(UnsupportedError):
+    """Several nodes that have no native kernel. `node`, `op` and `reason` are those of the first."""
 
     def __init__(self, nodes: Sequence[UnsupportedError]) -> None:
-        super().__init__("; ".join(map(str, nodes)))
+        super().__init__(nodes[0].node, nodes[0].op, nodes[0].reason)
         self.nodes = tuple(nodes)
+
+    def __str__(self) -> str:
+        more = len(self.nodes) - _NAMED
+        return "; ".join(map(str, self.nodes[:_NAMED])) + (f"; and {more} more" if more > 0 else "")
+
+
+def raise_all(errors: Sequence[UnsupportedError]) -> None:
+    """Raise what was found: the error itself if it is the only one."""
+    if errors:
+        raise errors[0] if len(errors) == 1 else NotNativeError(errors)

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import onnx
-from onnx import AttributeProto, GraphProto, NodeProto, helper
+from onnx import GraphProto, NodeProto, helper
 
 from . import bounds
-from .errors import ModelError, UnsupportedError
+from .control_flow import follow_if, follow_loop
+from .errors import ModelError, UnsupportedError, raise_all
 from .frontends.onnx import OnnxModel
 from .graph import Array, AttributeValue, Bound, Graph, Node, TensorType
-from .onnx_types import elem_type, from_array, static_type, to_array
+from .onnx_nodes import attributes_of, model_of
+from .onnx_types import elem_type, static_type, to_array
 from .passes.fold_constants import Folder
 from .shape import infer_types
 
@@ -27,9 +28,9 @@ def to_graph(model: OnnxModel) -> Graph:
 
     Raises:
         ModelError: shapes contradict each other (the text names the node).
-        UnsupportedError: a shape depends on the data, or control flow does.
+        UnsupportedError: a shape depends on the data, or control flow does; NotNativeError: several do.
     """
-    importer = _Importer(model)
+    importer = Importer(model)
     for value in model.proto.graph.input:
         type_ = static_type(value.type, f"input {value.name!r}")
         if type_ is None:
@@ -38,21 +39,22 @@ def to_graph(model: OnnxModel) -> Graph:
             raise ModelError(f"input {value.name!r} of shape {type_.shape} would have {type_.nbytes} bytes")
         importer.types[value.name] = type_
     importer.add_all(model.proto.graph)
+    raise_all(importer.unsupported)
     return importer.graph()
 
 
-# The reference has no older versions of these; what the older ones could say means the same in the newer.
-_REFERENCE_SINCE = {"DequantizeLinear": 19}
 _MAX_TENSOR_BYTES = 1 << 31  # no runtime at the edge could hold more
 
 
-class _Importer:
+class Importer:
     def __init__(self, model: OnnxModel) -> None:
         self._proto = model.proto.graph
         self._opset = model.opset
         self.types: dict[str, TensorType] = {}
         self._constants: dict[str, Array] = {}
         self._nodes: list[Node] = []
+        self.unsupported: list[UnsupportedError] = []
+        self._unknown: set[str] = set()  # values that an unsupported node would have made
         self._bounds: dict[str, Bound] = {}
         self._foreign = {value.name for value in self._proto.output}  # no other value may take these names
         self._scope: dict[str, str] = {}  # name in the model → name here, where they differ
@@ -73,8 +75,25 @@ class _Importer:
         for tensor in graph.initializer:
             self._define(self._rename(tensor.name), to_array(tensor))
         for node in graph.node:
-            rule = _RULES.get(node.op_type if _is_default(node.domain) else "", _Importer._plain)
-            rule(self, node)
+            if self._unknown and not self._unknown.isdisjoint(node.input):
+                self._unknown.update(node.output)
+                continue
+            rule = _RULES.get(node.op_type if _is_default(node.domain) else "", Importer._plain)
+            try:
+                rule(self, node)
+            except UnsupportedError as error:  # the others are looked at as well, to name them all
+                self.unsupported.append(error)
+                self._give_up(node)
+
+    def _give_up(self, node: NodeProto) -> None:
+        """Of a node that cannot be compiled the model may still say what it makes."""
+        for value in filter(None, node.output):
+            declared = self._declared.get(value)
+            type_ = None if declared is None else static_type(declared, f"value {value!r}")
+            if type_ is None or value in self.types:
+                self._unknown.add(value)
+            else:
+                self.types[value] = type_
 
     def graph(self) -> Graph:
         """The finished graph. An output that is a constant is handed out by an Identity node."""
@@ -119,7 +138,7 @@ class _Importer:
         shape = self._type(node.input[0], node).shape
         given = {attribute.name: attribute.i for attribute in node.attribute}
         wanted = range(len(shape))[given.get("start", 0) : given.get("end")]
-        bound = self._bounds.get(self._resolve(node.input[0]))
+        bound = self._bounds.get(self.resolve(node.input[0]))
         if bound is not None and bound.axis in wanted:
             self._counted_shape(node, [bound.count if axis == bound.axis else shape[axis] for axis in wanted])
         else:
@@ -131,19 +150,19 @@ class _Importer:
         for dim in dims:
             part = self._value("size", "int64", (1,))
             if isinstance(dim, str):
-                one = self._given("one", np.array([1], np.int64))
+                one = self.given("one", np.array([1], np.int64))
                 self._nodes.append(Node(self._fresh("reshape"), "Reshape", (dim, one), (part,)))
             else:
                 self._constants[part] = np.array([dim], np.int64)
             parts.append(part)
         out = self._rename(node.output[0])
         self.types[out] = TensorType("int64", (len(dims),))
-        self._nodes.append(Node(self._name(node), "Concat", tuple(parts), (out,), {"axis": 0}))
+        self._nodes.append(Node(self.name(node), "Concat", tuple(parts), (out,), {"axis": 0}))
 
     def _size(self, node: NodeProto) -> None:
-        if self._resolve(node.input[0]) in self._bounds:
+        if self.resolve(node.input[0]) in self._bounds:
             raise UnsupportedError(
-                self._name(node), "Size", f"the size of {node.input[0]!r} depends on the data"
+                self.name(node), "Size", f"the size of {node.input[0]!r} depends on the data"
             )
         self._define(self._rename(node.output[0]), np.array(self._type(node.input[0], node).size, np.int64))
 
@@ -152,38 +171,16 @@ class _Importer:
         to = elem_type(self._type(node.input[1], node).dtype)
         self._plain(helper.make_node("Cast", node.input[:1], node.output, name=node.name, to=to))
 
-    def _if(self, node: NodeProto) -> None:
-        condition = self._constants.get(self._resolve(node.input[0]))
-        if condition is None:
-            raise UnsupportedError(self._name(node), "If", "the branch to take depends on the data")
-        wanted = "then_branch" if condition.reshape(-1)[0] else "else_branch"
-        (branch,) = (attribute.g for attribute in node.attribute if attribute.name == wanted)
-        outer = dict(self._scope)
-        self.add_all(branch)
-        results = [self._resolve(value.name) for value in branch.output]
-        self._scope = outer
-        for result, output in zip(results, node.output, strict=True):
-            if not output:
-                continue
-            name = self._rename(output)
-            if result in self._constants:
-                self._define(name, self._constants[result])
-            else:
-                self.types[name] = self.types[result]
-                if result in self._bounds:
-                    self._bounds[name] = self._bounds[result]
-                self._nodes.append(Node(self._fresh("identity"), "Identity", (result,), (name,)))
-
     def _finder(self, node: NodeProto) -> None:
         """A node that finds as much as the data has: the most there can be, and how much there is.
 
         Where nothing can be found, one row of padding stands for none: no array is empty.
         """
-        if all(self._resolve(value) in self._constants for value in node.input if value):
+        if all(self.resolve(value) in self._constants for value in node.input if value):
             self._plain(node)
             return
-        name, inputs = self._name(node), self._inputs(node)
-        made = Node(name, node.op_type, inputs, (), _attributes(node, name, node.op_type))
+        name, inputs = self.name(node), self._inputs(node)
+        made = Node(name, node.op_type, inputs, (), attributes_of(node, name, node.op_type))
         try:
             shape, axis = bounds.most_found(made, self.types, self._constants)
         except bounds.RefusedError as reason:
@@ -197,11 +194,13 @@ class _Importer:
     def _plain(self, node: NodeProto) -> None:
         domain = "" if _is_default(node.domain) else node.domain
         op = f"{domain}::{node.op_type}" if domain else node.op_type
-        name = self._name(node)
+        name = self.name(node)
         if any(attribute.HasField("g") or attribute.graphs for attribute in node.attribute):
-            raise UnsupportedError(name, op, "control flow that depends on the data cannot be compiled")
+            raise UnsupportedError(name, op, "control flow other than If and Loop cannot be compiled")
         inputs = self._inputs(node)
         outputs = tuple(self._rename(value) if value else "" for value in node.output)
+        if outputs and not outputs[0]:  # whoever asks what a node makes, asks for its first output
+            outputs = (self._rename(f"{name}_output"), *outputs[1:])
         local = NodeProto(
             op_type=node.op_type,
             domain=domain,
@@ -221,9 +220,63 @@ class _Importer:
                         name, op, f"its output {type_.shape} would have {type_.nbytes} bytes"
                     )
                 self.types[output] = type_
-        made = Node(name, op, inputs, outputs, _attributes(node, name, op))
+        made = Node(name, op, inputs, outputs, attributes_of(node, name, op))
         self._nodes.append(made)
         self._follow(made)
+
+    # For control flow
+
+    def constant(self, value: str) -> Array | None:
+        """What a value is, if that does not depend on the data."""
+        return self._constants.get(self.resolve(value))
+
+    def is_bounded(self, name: str) -> bool:
+        return name in self._bounds
+
+    def inside(self, graph: GraphProto, inputs: Mapping[str, str] | None = None) -> list[str]:
+        """Import a subgraph, its inputs being values of ours; the names of its results."""
+        outer = dict(self._scope)
+        self._scope.update(inputs or {})
+        before = len(self.unsupported)
+        self.add_all(graph)
+        if len(self.unsupported) > before:
+            raise self.unsupported.pop()
+        results = [self.resolve(value.name) for value in graph.output]
+        self._scope = outer
+        return results
+
+    def alias(self, result: str, output: str) -> None:
+        """`output` of the model is what is called `result` here."""
+        if not output:
+            return
+        if result in self._constants:
+            self._define(self._rename(output), self._constants[result])
+            return
+        name = self.make("Identity", (result,), output, self.types[result])
+        if result in self._bounds:
+            self._bounds[name] = self._bounds[result]
+
+    def make(
+        self, op: str, inputs: tuple[str, ...], output: str, type_: TensorType, **attributes: AttributeValue
+    ) -> str:
+        """A node that the model does not have, for an output that it has."""
+        name = self._rename(output)
+        self.types[name] = type_
+        self._nodes.append(Node(self._fresh(op.lower()), op, inputs, (name,), attributes))
+        return name
+
+    def stack(self, values: Sequence[str], output: str) -> None:
+        """`values` of one type along a new first dimension."""
+        type_ = self.types[values[0]]
+        rows = TensorType(type_.dtype, (1, *type_.shape))
+        shape = self.given("shape", np.array(rows.shape, np.int64))
+        parts = []
+        for value in values:
+            part = self._value(f"{output}_row", rows.dtype, rows.shape)
+            self._nodes.append(Node(self._fresh("reshape"), "Reshape", (value, shape), (part,)))
+            parts.append(part)
+        whole = TensorType(type_.dtype, (len(values), *type_.shape))
+        self.make("Concat", tuple(parts), output, whole, axis=0)
 
     # What the rules are made of
 
@@ -233,7 +286,7 @@ class _Importer:
             return False
         if not self._folder.allows(op, inputs, types):
             return False
-        found = self._folder.compute(_model(node, inputs, types, self._opset), types)
+        found = self._folder.compute(model_of(node, inputs, types, self._opset), types)
         for name, array in (found or {}).items():
             self._define(name, array)
         return found is not None
@@ -242,7 +295,7 @@ class _Importer:
         for value in node.input:
             if value:
                 self._type(value, node)
-        return tuple(self._resolve(value) for value in node.input)
+        return tuple(self.resolve(value) for value in node.input)
 
     def _follow(self, node: Node) -> None:
         """Note which of the node's outputs are bounded."""
@@ -254,7 +307,7 @@ class _Importer:
             return
         count = passed.count
         if passed.limit is not None:
-            limit = self._given("limit", np.array(passed.limit, np.int64))
+            limit = self.given("limit", np.array(passed.limit, np.int64))
             count = self._value(f"{node.outputs[0]}.count", "int64", ())
             self._nodes.append(Node(self._fresh("min"), "Min", (passed.count, limit), (count,)))
         self._bounds.update(dict.fromkeys(filter(None, node.outputs), Bound(passed.axis, count)))
@@ -268,7 +321,7 @@ class _Importer:
         self.types[name] = TensorType(dtype, shape)
         return name
 
-    def _given(self, hint: str, array: Array) -> str:
+    def given(self, hint: str, array: Array) -> str:
         name = self._value(hint, str(array.dtype), array.shape)
         self._constants[name] = array
         return name
@@ -278,7 +331,7 @@ class _Importer:
         self.types[name] = TensorType(str(array.dtype), array.shape)
 
     def _type(self, value: str, node: NodeProto) -> TensorType:
-        found = self.types.get(self._resolve(value))
+        found = self.types.get(self.resolve(value))
         if found is None:
             raise ModelError(
                 f"node {node.name!r} ({node.op_type}) reads {value!r}, which nothing before it makes"
@@ -297,7 +350,7 @@ class _Importer:
             raise UnsupportedError(name, op, reason)
         return found
 
-    def _resolve(self, value: str) -> str:
+    def resolve(self, value: str) -> str:
         return self._scope.get(value, value)
 
     def _rename(self, value: str) -> str:
@@ -311,7 +364,7 @@ class _Importer:
             self._scope[value] = name
         return name
 
-    def _name(self, node: NodeProto) -> str:
+    def name(self, node: NodeProto) -> str:
         if node.name in self._own_names:
             self._own_names.remove(node.name)  # a branch taken elsewhere may use it again
             return str(node.name)
@@ -339,51 +392,17 @@ class _Importer:
         self._nodes.append(Node(self._fresh("identity"), "Identity", (source,), (output,)))
 
 
-_RULES: Mapping[str, Callable[[_Importer, NodeProto], None]] = {
-    "CastLike": _Importer._cast_like,
-    "Constant": _Importer._constant,
-    "If": _Importer._if,
-    "NonMaxSuppression": _Importer._finder,
-    "NonZero": _Importer._finder,
-    "Shape": _Importer._shape,
-    "Size": _Importer._size,
+_RULES: Mapping[str, Callable[[Importer, NodeProto], None]] = {
+    "CastLike": Importer._cast_like,
+    "Constant": Importer._constant,
+    "If": follow_if,
+    "Loop": follow_loop,
+    "NonMaxSuppression": Importer._finder,
+    "NonZero": Importer._finder,
+    "Shape": Importer._shape,
+    "Size": Importer._size,
 }
 
 
 def _is_default(domain: str) -> bool:
     return domain in ("", "ai.onnx")
-
-
-def _model(
-    node: NodeProto, inputs: Mapping[str, Array], outputs: Iterable[str], opset: int
-) -> onnx.ModelProto:
-    """A model of one node and its constants, for ONNX's reference."""
-    graph = helper.make_graph(
-        [node],
-        "node",
-        [],
-        [helper.make_empty_tensor_value_info(name) for name in outputs],
-        [from_array(array, name) for name, array in inputs.items()],
-    )
-    opset = max(opset, _REFERENCE_SINCE.get(node.op_type, 0))
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)])
-
-
-def _attributes(node: NodeProto, name: str, op: str) -> dict[str, AttributeValue]:
-    return {attribute.name: _attribute(attribute, name, op) for attribute in node.attribute}
-
-
-def _attribute(attribute: AttributeProto, name: str, op: str) -> AttributeValue:
-    value: Any = helper.get_attribute_value(attribute)
-    match attribute.type:
-        case AttributeProto.INT | AttributeProto.FLOAT:
-            return value  # type: ignore[no-any-return]
-        case AttributeProto.INTS | AttributeProto.FLOATS:
-            return tuple(value)
-        case AttributeProto.STRING:
-            return bytes(value).decode(errors="replace")
-        case AttributeProto.STRINGS:
-            return tuple(bytes(item).decode(errors="replace") for item in value)
-        case AttributeProto.TENSOR:
-            return to_array(value)
-    raise UnsupportedError(name, op, f"its attribute {attribute.name!r} is of a kind that cannot be compiled")

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 _SLOWEST = 10  # nodes that the table shows
+_NAMED = 20  # nodes without a native kernel that the table shows
 _WIDTH = 60  # characters of a node's name there
 
 
@@ -143,9 +144,11 @@ class Report:
             yield from _columns(
                 [
                     ["node", "operator", "reason"],
-                    *([r["node"], r["op"], r["reason"]] for r in self.unsupported),
+                    *([r["node"], r["op"], r["reason"]] for r in self.unsupported[:_NAMED]),
                 ]
             )
+            if len(self.unsupported) > _NAMED:
+                yield f"and {len(self.unsupported) - _NAMED} more"
         for warning in self.warnings:
             yield f"warning: {warning}"
         yield ""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 import onnx
 
-from ..errors import UnsupportedError
+from ..errors import UnsupportedError, raise_all
 from ..graph import AttributeValue, Graph, Node
 from ._rewrite import Rewriter, Rule
 from .canonical import elementwise, linear, rearrange, resize, shapes, windows
@@ -29,11 +29,17 @@ def canonicalize(graph: Graph) -> Graph:
     """The graph in canonical form. To be applied once, to what the importer made.
 
     Raises:
-        UnsupportedError: a node does what no canonical form can say.
+        UnsupportedError: a node does what no canonical form can say; NotNativeError if several do.
     """
     rewriter = Rewriter(graph)
+    unsupported = []
     for node in graph.nodes:
-        rewriter.visit(node, _rule)
+        try:
+            rewriter.visit(node, _rule)
+        except UnsupportedError as error:
+            unsupported.append(error)
+            rewriter.keep(node)
+    raise_all(unsupported)
     return rewriter.finish(OPSET)
 
 

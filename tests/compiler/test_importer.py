@@ -7,7 +7,7 @@ import onnx
 import pytest
 from onnx import helper
 
-from sanderling.compiler.errors import ModelError, UnsupportedError
+from sanderling.compiler.errors import ModelError, NotNativeError, UnsupportedError
 from sanderling.compiler.frontends import load_onnx
 from sanderling.compiler.graph import TensorType
 from sanderling.compiler.importer import to_graph
@@ -96,32 +96,93 @@ def test_names_of_branches_do_not_collide() -> None:
     assert_equivalent(model, run_passes(graph))
 
 
-def test_branch_on_data_is_unsupported() -> None:
-    with pytest.raises(UnsupportedError, match="depends on the data") as caught:
+def test_branches_on_data_are_both_computed() -> None:
+    model = parse(
+        """g (float[3] x, bool c) => (float[3] y) {
+            y = If (c) <then_branch = t () => (float[3] r) { r = Relu(x) },
+                        else_branch = e () => (float[3] r) { r = Tanh(x) }>
+        }"""
+    )
+    graph = run_passes(to_graph(load_onnx(model)))
+    assert_equivalent(model, graph)
+    assert operators(graph) == ["Relu", "Tanh", "Where"]
+
+
+def test_branches_of_different_shapes_are_unsupported() -> None:
+    with pytest.raises(UnsupportedError, match=r"the data decides what shape 'y' has") as caught:
         imported(
-            """g (float[3] x, bool c) => (float[3] y) {
+            """g (float[3] x, bool c) => (float[N] y) {
                 y = If (c) <then_branch = t () => (float[3] r) { r = Relu(x) },
-                            else_branch = e () => (float[3] r) { r = Tanh(x) }>
+                            else_branch = e () => (float[6] r) { r = Concat <axis = 0> (x, x) }>
             }"""
         )
     assert (caught.value.node, caught.value.op) == ("if_0", "If")
 
 
-def test_loop_is_unsupported() -> None:
+def with_loop(times: str, condition: str = "") -> onnx.ModelProto:
+    """y, ys = a Loop that doubles x, `times` and `condition` being names of its inputs."""
+    value = helper.make_tensor_value_info
     body = helper.make_graph(
-        [helper.make_node("Identity", ["c"], ["d"]), helper.make_node("Relu", ["a"], ["b"])],
-        "body",
         [
-            helper.make_tensor_value_info("i", 7, []),
-            helper.make_tensor_value_info("c", 9, []),
-            helper.make_tensor_value_info("a", 1, [3]),
+            helper.make_node("Identity", ["c"], ["d"]),
+            helper.make_node("Add", ["a", "a"], ["b"]),
+            helper.make_node("Cast", ["i"], ["f"], to=1),
+            helper.make_node("Mul", ["b", "f"], ["e"]),
         ],
-        [helper.make_tensor_value_info("d", 9, []), helper.make_tensor_value_info("b", 1, [3])],
+        "body",
+        [value("i", 7, []), value("c", 9, []), value("a", 1, [3])],
+        [value("d", 9, []), value("b", 1, [3]), value("e", 1, [3])],
     )
-    model = parse("g (float[3] x, int64 n) => (float[3] y) { y = Relu(x) }")
-    model.graph.node[0].CopyFrom(helper.make_node("Loop", ["n", "", "x"], ["y"], name="loop", body=body))
-    with pytest.raises(UnsupportedError, match=r"node 'loop' .*control flow"):
-        to_graph(load_onnx(model))
+    model = parse(
+        "g (float[3] x, int64 n, bool t) => (float[3] y, float[4, 3] ys) { y = Relu(x) ys = Relu(x) }",
+        constants={"four": np.array(4), "true": np.array(True)},
+    )
+    loop = helper.make_node("Loop", [times, condition, "x"], ["y", "ys"], name="loop", body=body)
+    del model.graph.node[1]
+    model.graph.node[0].CopyFrom(loop)
+    return model
+
+
+@pytest.mark.parametrize("condition", ["", "true"])
+def test_loop_of_constant_length_is_unrolled(condition: str) -> None:
+    model = with_loop("four", condition)
+    assert_equivalent(model, run_passes(to_graph(load_onnx(model))))
+
+
+@pytest.mark.parametrize(
+    ("times", "condition", "reason"),
+    [("n", "", "how often"), ("four", "t", "how often"), ("", "true", "1024")],
+)
+def test_loop_on_data_is_unsupported(times: str, condition: str, reason: str) -> None:
+    with pytest.raises(UnsupportedError, match=rf"node 'loop' \(Loop\): .*{reason}"):
+        to_graph(load_onnx(with_loop(times, condition)))
+
+
+def test_an_omitted_first_output_gets_a_name() -> None:
+    model = parse(
+        "g (float[3,1,2] x) => (float[1,1,4] h) { v, h = LSTM <hidden_size = 4> (x, w, r) }",
+        constants={"w": np.ones((1, 16, 2), np.float32), "r": np.ones((1, 16, 4), np.float32)},
+    )
+    model.graph.node[0].output[0] = ""
+    graph = to_graph(load_onnx(model))
+    assert all(graph.nodes[0].outputs)
+    assert verify(graph) == []
+
+
+def test_all_nodes_that_are_unsupported_are_named() -> None:
+    nodes = " ".join(f"y{k} = Compress(x, c)" for k in range(25))
+    body = f"g (float[3] x, bool[3] c) => (float[N] z, float[N] u) {{ {nodes} z = Relu(y0) u = Unique(x) }}"
+    with pytest.raises(NotNativeError, match=r"'compress_0' .*'compress_19' .*; and 6 more$") as caught:
+        imported(body)
+    names = [error.node for error in caught.value.nodes]
+    assert names == [*(f"compress_{k}" for k in range(25)), "unique_0"]
+
+
+def test_what_is_unsupported_in_canonical_form_is_all_named() -> None:
+    graph = imported("g (float[3] x) => (float[3] y) { a, m = Dropout(x) y, n = Dropout(a) }")
+    with pytest.raises(NotNativeError) as caught:
+        run_passes(graph)
+    assert [error.op for error in caught.value.nodes] == ["Dropout", "Dropout"]
 
 
 @pytest.mark.parametrize(

@@ -6,11 +6,10 @@ from collections.abc import Callable, Mapping
 
 from ...graph import Graph, Node
 from ..computation import Computation
-from . import indexing, normalization, resize
+from . import indexing, resize
 
 OPERATORS: Mapping[str, Callable[[Graph, Node, str], Computation]] = {
     **indexing.OPERATORS,
-    **normalization.OPERATORS,
     **resize.OPERATORS,
 }
 

@@ -88,9 +88,9 @@ def batch_normalization(rewriter: Rewriter, node: Node) -> bool:
         raise UnsupportedError(node.name, node.op, "it is in training mode; export the model for inference")
     x, y = node.inputs[0], node.outputs[0]
     type_ = rewriter.types[x]
-    parameters = [rewriter.constants.get(name) for name in node.inputs[1:5]]
-    if any(array is None for array in parameters):
-        raise UnsupportedError(node.name, node.op, "its scale, bias, mean and variance must be constant")
+    if any(name not in rewriter.constants for name in node.inputs[1:5]):
+        return _variable_normalization(rewriter, node)
+    parameters = (rewriter.constants[name] for name in node.inputs[1:5])
     scale, bias, mean, variance = (np.asarray(array, np.float64) for array in parameters)
     factor = scale / np.sqrt(variance + number(node, "epsilon", 1e-5))
     shape = (-1,) + (1,) * (len(type_.shape) - 2)
@@ -102,6 +102,35 @@ def batch_normalization(rewriter: Rewriter, node: Node) -> bool:
     )
     shift = rewriter.constant(f"{node.name}_shift", (bias - mean * factor).reshape(shape).astype(type_.dtype))
     rewriter.emit("Add", (scaled, shift), y, name=f"{node.name}_add")
+    return True
+
+
+def _variable_normalization(rewriter: Rewriter, node: Node) -> bool:
+    """(x − mean) / √(variance + ε) · scale + bias, where the data decides some of these."""
+    x, y = node.inputs[0], node.outputs[0]
+    type_ = rewriter.types[x]
+    shape = (type_.shape[1],) + (1,) * (len(type_.shape) - 2)
+
+    def step(op: str, inputs: tuple[str, ...], made: TensorType) -> str:
+        return rewriter.emit(op, inputs, rewriter.value(f"{y}_step", made), name=f"{node.name}_step")
+
+    channels = []
+    for value in node.inputs[1:5]:
+        each = TensorType(rewriter.types[value].dtype, shape)
+        if value in rewriter.constants:
+            channels.append(rewriter.constant(f"{value}_channels", rewriter.constants[value].reshape(shape)))
+        else:
+            made = rewriter.value(f"{value}_channels", each)
+            rewriter.emit("Reshape", (value,), made, name=f"{node.name}_channels", shape=shape)
+            channels.append(made)
+    scale, bias, mean, variance = channels
+    each = rewriter.types[variance]
+    epsilon = rewriter.constant(f"{node.name}_epsilon", np.array(number(node, "epsilon", 1e-5), each.dtype))
+    deviation = step("Sqrt", (step("Add", (variance, epsilon), each),), each)
+    slope = step("Div", (scale, deviation), each)
+    centred = step("Sub", (x, mean), type_)
+    scaled = step("Mul", (centred, slope), type_)
+    rewriter.emit("Add", (scaled, bias), y, name=node.name)
     return True
 
 

@@ -56,7 +56,7 @@ def instance_normalization(rewriter: Rewriter, node: Node) -> bool:
 
 
 def group_normalization(rewriter: Rewriter, node: Node) -> bool:
-    """As of version 21, with a scale and a bias for each channel."""
+    """With a scale and a bias for each channel; before version 21, for each group."""
     return _normalize(rewriter, node, integer(node, "num_groups", 1))
 
 
@@ -89,10 +89,24 @@ def _normalize(rewriter: Rewriter, node: Node, groups: int) -> bool:
 
 def _shaped(rewriter: Rewriter, node: Node, value: str, shape: tuple[int, ...]) -> str:
     """A vector as one value per channel of a tensor with channels first."""
+    size, channels = rewriter.types[value].size, shape[0]
     if value in rewriter.constants:
-        return rewriter.constant(f"{value}_channels", rewriter.constants[value].reshape(shape))
+        each = np.repeat(rewriter.constants[value], channels // size)
+        return rewriter.constant(f"{value}_channels", each.reshape(shape))
+    if size < channels:
+        value = _repeated(rewriter, node, value, channels // size)
     made = rewriter.value(f"{value}_channels", TensorType(rewriter.types[value].dtype, shape))
     return rewriter.emit("Reshape", (value,), made, name=f"{node.name}_channels", shape=shape)
+
+
+def _repeated(rewriter: Rewriter, node: Node, value: str, times: int) -> str:
+    """Each element of a vector so many times in a row."""
+    type_ = rewriter.types[value]
+    column, each = (TensorType(type_.dtype, (type_.size, width)) for width in (1, times))
+    made = rewriter.value(f"{value}_column", column)
+    rewriter.emit("Reshape", (value,), made, name=f"{node.name}_column", shape=column.shape)
+    wide = rewriter.value(f"{value}_each", each)
+    return rewriter.emit("Expand", (made,), wide, name=f"{node.name}_each", shape=each.shape)
 
 
 RULES = {

@@ -35,21 +35,6 @@ UNSUPPORTED: list[tuple[str, int, dict[str, Any], str]] = [
     ),
     ("g (float[2] x, float[1] s) => (float[2] y) { y, m = Dropout(x) }", 13, {}, "mask"),
     ("g (float[2] x, bool t) => (float[2] y) { y = Dropout(x, r, t) }", 13, {"r": F(0.5)}, "training"),
-    (
-        (
-            "g (float[1,1,4,4] x) => (float[1,1,8,8] y) { "
-            'y = Resize <coordinate_transformation_mode = "tf_crop_and_resize"> (x, r, s) }'
-        ),
-        13,
-        {"r": F([0, 0, 0, 0, 1, 1, 1, 1]), "s": F([1, 1, 2, 2])},
-        "tf_crop_and_resize",
-    ),
-    (
-        "g (float[1,2] x, float[2] s) => (float[1,2] y) { y = BatchNormalization(x, s, s, s, s) }",
-        15,
-        {},
-        "must be constant",
-    ),
 ]
 
 

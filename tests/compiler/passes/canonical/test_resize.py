@@ -26,6 +26,8 @@ ROWS: list[tuple[str, int, dict[str, Any], list[str], dict[str, Any]]] = [
             "antialias": 0,
             "cubic_coeff_a": -0.75,
             "exclude_outside": 0,
+            "extrapolation_value": 0.0,
+            "roi": (),
         },
     ),
     (
@@ -41,6 +43,8 @@ ROWS: list[tuple[str, int, dict[str, Any], list[str], dict[str, Any]]] = [
             "antialias": 0,
             "cubic_coeff_a": -0.75,
             "exclude_outside": 0,
+            "extrapolation_value": 0.0,
+            "roi": (),
         },
     ),
 ]

@@ -1,0 +1,52 @@
+"""ONNX nodes: their attributes in our types, and a node as a model of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import onnx
+from onnx import AttributeProto, NodeProto, helper
+
+from .errors import UnsupportedError
+from .graph import Array, AttributeValue
+from .onnx_types import from_array, to_array
+
+# The reference has no older versions of these; what the older ones could say means the same in the newer.
+_REFERENCE_SINCE = {"DequantizeLinear": 19}
+
+
+def model_of(
+    node: NodeProto, inputs: Mapping[str, Array], outputs: Iterable[str], opset: int
+) -> onnx.ModelProto:
+    """A model of one node and its constants, for ONNX's reference."""
+    graph = helper.make_graph(
+        [node],
+        "node",
+        [],
+        [helper.make_empty_tensor_value_info(name) for name in outputs],
+        [from_array(array, name) for name, array in inputs.items()],
+    )
+    opset = max(opset, _REFERENCE_SINCE.get(node.op_type, 0))
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)])
+
+
+def attributes_of(node: NodeProto, name: str, op: str) -> dict[str, AttributeValue]:
+    """The attributes in the graph's types. Raises UnsupportedError, for the node of that name."""
+    return {attribute.name: _attribute(attribute, name, op) for attribute in node.attribute}
+
+
+def _attribute(attribute: AttributeProto, name: str, op: str) -> AttributeValue:
+    value: Any = helper.get_attribute_value(attribute)
+    match attribute.type:
+        case AttributeProto.INT | AttributeProto.FLOAT:
+            return value  # type: ignore[no-any-return]
+        case AttributeProto.INTS | AttributeProto.FLOATS:
+            return tuple(value)
+        case AttributeProto.STRING:
+            return bytes(value).decode(errors="replace")
+        case AttributeProto.STRINGS:
+            return tuple(bytes(item).decode(errors="replace") for item in value)
+        case AttributeProto.TENSOR:
+            return to_array(value)
+    raise UnsupportedError(name, op, f"its attribute {attribute.name!r} is of a kind that cannot be compiled")
