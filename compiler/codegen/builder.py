@@ -148,6 +148,12 @@ class KernelBuilder:
         self.emit(tirx.Bind(var, value))
         return var
 
+    def variable(self, name: str, value: Expr) -> Expr:
+        """As `bind`, for a value whose formula TVM had better not see: simplifying it may overflow."""
+        held = self.local(name, 1, "int32")
+        self.store(held, 0, value)
+        return load(held, 0)
+
     @contextmanager
     def loop(self, name: str, begin: Expr, end: Expr) -> Iterator[Expr]:
         """for name in range(begin, end). A loop with nothing in it leaves no code."""

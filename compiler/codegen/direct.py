@@ -21,7 +21,7 @@ from .builder import Expr, Kernel, KernelBuilder, const, joined, load, shuffled,
 from .geometry import Config, geometry
 from .object import tvm_target
 from .operands import Operands
-from .segments import Axes, Axis, Segment, only, segment_starts, segments, tap_range
+from .segments import Columns, Segment, counted, segments, taps_inside
 from .tile import Tile
 from .workload import Conv2d, ceil_div
 
@@ -36,11 +36,11 @@ class Direct:
         vector = target.vector_bytes
         in_size = work.batch * shape.in_blocks * shape.step * prod(shape.size)
         self.input = builder.pointer("input", in_size, 4 if work.plain_input else vector)
-        self.per_phase = [
-            work.groups * shape.blocks * self.lanes * shape.inner * prod(len(axis.taps) for axis in phase)
-            for phase in shape.phases
-        ]
-        self.weights = builder.pointer("weights", sum(self.per_phase), vector)
+        # Weights for one column of the window.
+        kernel = work.window.kernel
+        self.per_column = work.groups * shape.blocks * self.lanes * shape.inner * kernel[0] * kernel[1]
+        size = sum(part.repeats * part.width for part in shape.columns) * self.per_column
+        self.weights = builder.pointer("weights", size, vector)
         self.bias = builder.pointer("bias", shape.out_blocks * self.lanes, vector) if work.bias else None
         out_size = work.batch * shape.out_blocks * self.lanes * prod(shape.out_size)
         self.operands = Operands(builder, work.epilogue, work.batch, shape.out_blocks, out_size, self.lanes)
@@ -110,14 +110,14 @@ class _Part:
     def flat_tile(self, row: Expr) -> None:
         """Tile number `row` of a flat image."""
         kernel, builder = self.kernel, self.kernel.builder
-        pixels, axes = kernel.config.pixels, kernel.shape.phases[0]
+        pixels, columns = kernel.config.pixels, kernel.shape.columns[0]
         full, rest = divmod(kernel.shape.out_size[2], pixels)
         both = full and rest
         for count, size, condition in ((full, pixels, row < full), (int(rest > 0), rest, row == full)):
             if count:
                 with when(builder, condition if both else None):
                     inside = Segment(0, 1, size, ((True,),) * size)
-                    self._tile(axes, 0, 0, 0, row * pixels, inside)
+                    self._tile(columns, 0, (0, 0, row * pixels), columns.start, inside)
 
     def row(self, row: Expr) -> None:
         """All columns of a row of the output."""
@@ -126,14 +126,20 @@ class _Part:
         depth = builder.bind("depth", tirx.floordiv(row, rows)) if depths > 1 else 0
         line = builder.bind("line", tirx.floormod(row, rows)) if depths > 1 else row
         offset = 0
-        for axes, weights in zip(kernel.shape.phases, kernel.per_phase, strict=True):
-            with only(builder, axes[0], depth) as d, only(builder, axes[1], line) as y:
-                for segment in segments(axes[2], kernel.config.pixels):
-                    with segment_starts(builder, segment) as start:
-                        self._tile(axes, offset, d, y, start, segment)
-            offset += weights
+        for part in kernel.shape.columns:
+            size = part.width * kernel.per_column
+            with counted(builder, "residue", part.repeats) as residue:
+                weights = builder.bind("weights_first", offset + residue * size)
+                for segment in segments(part, kernel.config.pixels):
+                    with counted(builder, "tile", segment.count) as index:
+                        column = index * segment.pixels + segment.start
+                        self._tile(part, weights, (depth, line, column), part.start + residue, segment)
+            offset += part.repeats * size
 
-    def _tile(self, axes: Axes, offset: int, depth: Expr, row: Expr, start: Expr, segment: Segment) -> None:
+    def _tile(
+        self, part: Columns, weights: Expr, at: tuple[Expr, Expr, Expr], start: Expr, segment: Segment
+    ) -> None:
+        """The outputs of a segment: `at` is depth, row and its first number, `start` where number 0 is."""
         kernel, builder, shape, lanes = self.kernel, self.kernel.builder, self.kernel.shape, self.kernel.lanes
         held = Tile(segment.pixels, self.blocks, lanes, self.last)
         tile.clear(
@@ -142,36 +148,32 @@ class _Part:
             held,
             None if kernel.bias is None else lambda block: self._bias(held, block),
         )
-        taps = [len(axis.taps) for axis in axes]
-        if prod(taps):
-            per_channel = prod(taps) * lanes
-            weights = builder.bind("weights_first", self._weights_before(per_channel) + offset)
-            used = prod(taps) * self.blocks * lanes
-            front = depth * axes[0].stride - axes[0].pad
-            top = row * axes[1].stride - axes[1].pad
-            left = builder.bind("left", start * axes[2].stride - axes[2].pad)
-            deep, tall = tap_range(builder, axes[0], front), tap_range(builder, axes[1], top)
+        if part.width:
+            kernel_d, kernel_h, _ = kernel.work.window.kernel
+            per_line = part.width * lanes  # weights of one channel, one block and one row of the window
+            weights = builder.bind(
+                "weights_part", self._weights_before(kernel_d * kernel_h * per_line) + weights
+            )
+            left = builder.bind("left", at[2] * part.stride - part.pad)
+            deep, tall = (taps_inside(builder, shape.axes[axis], at[axis]) for axis in (0, 1))
             for first, last, count in self._input_blocks():
                 with (
                     builder.loop("block", first, last) as block,
-                    builder.loop("tap_depth", *deep) as tap_depth,
-                    builder.loop("tap", *tall) as tap,
+                    builder.loop("tap_depth", deep.begin, deep.end) as tap_depth,
+                    builder.loop("tap", tall.begin, tall.end) as tap,
                 ):
-                    plane = (
-                        (self.image * shape.in_blocks + block) * shape.size[0]
-                        + front
-                        + tap_depth * axes[0].dilation
-                    )
-                    source = (plane * shape.size[1] + top + tap * axes[1].dilation) * shape.size[2] + left
+                    plane = (self.image * shape.in_blocks + block) * shape.size[0]
+                    line = (plane + deep.first + tap_depth * deep.step) * shape.size[1]
+                    source = (line + tall.first + tap * tall.step) * shape.size[2] + left
                     source = builder.bind("source", source * shape.step)
                     begin, channels = (0, count) if count is not None else self._channels(block)
                     before = block * shape.step + begin - self.first_in  # channels of the group before these
-                    at = before * used + (tap_depth * taps[1] + tap) * channels * (
-                        taps[2] * self.blocks * lanes
-                    )
-                    at = builder.bind("at", weights + at)
-                    self._line(held, segment, axes[2], source + begin, at, channels)
-        self._store(axes, depth, row, start, held)
+                    lines = (deep.weight + tap_depth * deep.weight_step) * kernel_h
+                    lines += tall.weight + tap * tall.weight_step
+                    here = (before * (kernel_d * kernel_h) + lines * channels) * (self.blocks * per_line)
+                    here = builder.bind("at", weights + here)
+                    self._line(held, segment, part, source + begin, here, channels)
+        self._store((at[0], at[1], start + at[2] * part.step), part.step, held)
 
     def _input_blocks(self) -> Iterator[tuple[Expr, Expr, int | None]]:
         """First and one past the last of equal blocks of the input, and how many channels of the group each
@@ -209,29 +211,29 @@ class _Part:
         return conv_group * (shape.blocks * shape.inner * per_channel) + part * per_part
 
     def _line(
-        self, held: Tile, segment: Segment, axis: Axis, source: Expr, weights: Expr, channels: Expr
+        self, held: Tile, segment: Segment, part: Columns, source: Expr, weights: Expr, channels: Expr
     ) -> None:
         """What one row of the window adds, for some channels of one input block."""
-        builder, shape, taps = self.kernel.builder, self.kernel.shape, range(len(axis.taps))
+        builder, shape, taps = self.kernel.builder, self.kernel.shape, range(part.width)
         if shape.by_lane:
             for tap, channel in product(taps, range(channels)):
                 index = tap * channels + channel
-                self._multiply_add(held, segment, axis, tap, source, channel, weights, index)
+                self._multiply_add(held, segment, part, tap, source, channel, weights, index)
         else:
             with builder.loop("channel", 0, channels) as channel:
                 for tap in taps:
                     index = channel * len(taps) + tap
-                    self._multiply_add(held, segment, axis, tap, source, channel, weights, index)
+                    self._multiply_add(held, segment, part, tap, source, channel, weights, index)
 
     def _multiply_add(
-        self, held: Tile, segment: Segment, axis: Axis, tap: int, source: Expr, channel: Expr,
+        self, held: Tile, segment: Segment, part: Columns, tap: int, source: Expr, channel: Expr,
         weights: Expr, index: Expr,
     ) -> None:  # fmt: skip
         """What one channel and tap adds; `index` is their place in the order of the weights."""
         kernel = self.kernel
 
         def value(pixel: int) -> Expr:
-            at = source + (pixel * axis.stride + tap * axis.dilation) * kernel.shape.step
+            at = source + (pixel * part.stride + tap * part.dilation) * kernel.shape.step
             if kernel.shape.by_lane:
                 return shuffled([load(kernel.input, at, kernel.lanes)], [channel])
             return load(kernel.input, at + channel)
@@ -264,11 +266,9 @@ class _Part:
         first, piece = self.first_out + block * kernel.lanes, min(kernel.piece, lanes)
         return self._gathered([load(kernel.bias, first + at, piece) for at in self._pieces(block)], lanes)
 
-    def _store(self, axes: Axes, depth: Expr, row: Expr, start: Expr, held: Tile) -> None:
+    def _store(self, places: tuple[Expr, Expr, Expr], step: int, held: Tile) -> None:
+        """`places`: depth, row and column of the first pixel; `step` columns on is the next."""
         kernel, builder, shape = self.kernel, self.kernel.builder, self.kernel.shape
-        places = [
-            axis.start + index * axis.step for axis, index in zip(axes, (depth, row, start), strict=True)
-        ]
         for block in range(held.blocks):
             lanes = held.width(block)
             piece = min(kernel.piece, lanes)
@@ -281,7 +281,7 @@ class _Part:
                 base = builder.bind("base", base * held.lanes + lane)
                 spots.append((base, channel, self.image * (shape.out_blocks * held.lanes) + channel))
             for pixel in range(held.pixels):
-                shift = pixel * axes[2].step * held.lanes
+                shift = pixel * step * held.lanes
                 fetches = [
                     kernel.operands.at_channel(base + shift, channel, in_batch, piece)
                     for base, channel, in_batch in spots

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..target import Target
-from .segments import Axes, of_phase, phases
+from .segments import Axes, Columns, columns, window_axes
 from .workload import Conv2d, Size, ceil_div
 
 Order = Literal["row", "channel"]
@@ -37,7 +37,7 @@ class Geometry:
 
     Attributes:
         size, out_size: of the image; a window of one pixel takes it as one row.
-        phases: the plain convolutions that make the output; more than one if it is transposed.
+        axes, columns: of the window; several `columns` if it is transposed.
         inner, outer: channels of one group, input and output.
         blocks: vectors of a group's output channels; `out_blocks`, `in_blocks` of the whole tensors.
         parts: groups of blocks (what one tile computes) in a group of channels.
@@ -48,7 +48,8 @@ class Geometry:
     size: Size
     out_size: Size
     flat: bool
-    phases: tuple[Axes, ...]
+    axes: Axes
+    columns: tuple[Columns, ...]
     inner: int
     outer: int
     blocks: int
@@ -72,11 +73,13 @@ def geometry(work: Conv2d, target: Target, blocks_in_tile: int) -> Geometry:
     inner, outer = work.in_channels // work.groups, work.out_channels // work.groups
     blocks = ceil_div(outer, lanes)
     step = 1 if work.plain_input else lanes
+    axes = window_axes(work.window, size, work.transposed)
     return Geometry(
         size=size,
         out_size=out_size,
         flat=flat,
-        phases=tuple(phases(work.window, size, work.transposed)),
+        axes=axes,
+        columns=tuple(columns(axes[2])),
         inner=inner,
         outer=outer,
         blocks=blocks,
@@ -94,9 +97,9 @@ def pack(work: Conv2d, config: Config, target: Target, weight: npt.NDArray[Any])
     """ONNX's weights in the order the kernel reads them; missing output channels are zero."""
     lanes, shape = target.lanes, geometry(work, target, config.blocks)
     pieces: list[npt.NDArray[Any]] = [np.zeros(0, np.float32)]
-    for phase in shape.phases:
+    for taps in (taps for part in shape.columns for taps in part.taps):
         for group in range(work.groups):
-            part = of_phase(_of_group(work, shape, weight, group), phase)
+            part = _of_group(work, shape, weight, group)[..., list(taps)]
             padded = np.zeros((shape.blocks * lanes, *part.shape[1:]), np.float32)
             padded[: shape.outer] = part
             blocked = padded.reshape(shape.blocks, lanes, *padded.shape[1:])

@@ -12,6 +12,7 @@ from typing import Any, Literal
 from ..graph import Graph, Node
 from ..target import Target
 from .groups import Group
+from .segments import columns as window_columns
 from .segments import window_axes
 from .templates import (
     columns,
@@ -117,7 +118,8 @@ def _pool(graph: Graph, group: Group, target: Target, blocked: bool) -> Workload
     if not 3 <= len(shape) <= 5:
         return None
     window, size = _window(node), spatial(shape[2:])
-    if not all(any(axis.inside(at)) for axis in window_axes(window, size) for at in range(axis.count)):
+    axes = [window_columns(axis)[0] for axis in window_axes(window, size)]
+    if not all(any(axis.inside(at)) for axis in axes for at in range(axis.count)):
         return None  # a window wholly outside has no value
     count_pad = bool(node.attributes.get("count_include_pad", 0))
     return Pool(_POOLS[node.op], shape[0], shape[1], size, window, count_pad, group.steps)

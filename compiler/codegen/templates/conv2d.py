@@ -41,8 +41,8 @@ def candidates(work: Conv2d, target: Target) -> list[Config]:
 
 
 def _width(work: Conv2d, target: Target) -> int:
-    """Columns of the widest phase."""
-    return max(phase[2].count for phase in geometry.geometry(work, target, 1).phases)
+    """Columns that lie side by side in a tile."""
+    return max(part.count for part in geometry.geometry(work, target, 1).columns)
 
 
 def _cost(work: Conv2d, target: Target, tile_pixels: int, tile_blocks: int) -> float:

@@ -2,8 +2,8 @@
 multiplier, and a few channels a group.
 
 Matches: Depthwise workloads. Layouts: input and output `[N][C/x][D][H][W][x]`, weights
-`[phase][C/x][kd][kh][channel of the group][kw][x]`. Parameter: output columns held in registers. One task is
-one row of one block of output channels.
+`[columns][C/x][kd][kh][channel of the group][kw][x]`. Parameter: output columns held in registers. One task
+is one row of one block of output channels.
 
 Lane l of an output vector needs the k-th channel of its own group, which stands in another lane: so an input
 vector is shuffled once for every channel of a group, and then serves all taps that read it. Which lanes these
@@ -25,7 +25,7 @@ from .. import epilogue
 from ..builder import Expr, Kernel, KernelBuilder, const, load, shuffled, when
 from ..object import tvm_target
 from ..operands import Operands
-from ..segments import Axes, Segment, of_phase, only, phases, segment_starts, segments, tap_range
+from ..segments import Columns, Segment, columns, counted, segments, taps_inside, window_axes
 from ..workload import Depthwise, ceil_div
 
 _MOST_SHUFFLES = 32  # of one input column, unrolled: more would not fit the instruction cache
@@ -53,15 +53,19 @@ def _turn(inner: int, outer: int, lanes: int) -> int:
 
 def candidates(work: Depthwise, target: Target) -> list[Config]:
     """Widths whose accumulators and loads fit the registers, fewest idle columns first."""
-    columns = max(phase[2].count for phase in phases(work.window, work.size, work.transposed))
+    width = max(part.count for part in _columns(work))
     most = target.vector_registers // 2
-    widths = {min(width, columns) for width in (8, 7, 5, 10, 14, 4) if width <= max(most, 4)}
+    widths = {min(pixels, width) for pixels in (8, 7, 5, 10, 14, 4) if pixels <= max(most, 4)}
 
     def cost(config: Config) -> tuple[int, int]:
-        strips = ceil_div(columns, config.pixels)
+        strips = ceil_div(width, config.pixels)
         return strips * (config.pixels + 1), abs(config.pixels - 8)
 
-    return sorted((Config(width) for width in widths), key=cost)[:4]
+    return sorted((Config(pixels) for pixels in widths), key=cost)[:4]
+
+
+def _columns(work: Depthwise) -> list[Columns]:
+    return columns(window_axes(work.window, work.size, work.transposed)[2])
 
 
 def _blocks(work: Depthwise, lanes: int) -> tuple[int, int]:
@@ -82,8 +86,9 @@ def pack(work: Depthwise, config: Config, target: Target, weight: npt.NDArray[An
     padded[: work.groups * work.outer] = weight.reshape(-1, *padded.shape[1:])
     blocked = padded.reshape(blocks, lanes, *padded.shape[1:])
     pieces = [
-        of_phase(blocked, phase).transpose(0, 3, 4, 2, 5, 1).ravel()
-        for phase in phases(work.window, work.size, work.transposed)
+        blocked[..., list(taps)].transpose(0, 3, 4, 2, 5, 1).ravel()
+        for part in _columns(work)
+        for taps in part.taps
     ]
     return np.concatenate(pieces)
 
@@ -102,12 +107,12 @@ class _Narrow:
         vector, lanes = target.vector_bytes, target.lanes
         in_size = work.batch * self.in_blocks * prod(work.size) * lanes
         self.input = builder.pointer("input", in_size, vector)
-        self.phases = phases(work.window, work.size, work.transposed)
-        self.per_phase = [
-            self.out_blocks * work.inner * prod(len(axis.taps) for axis in axes) * lanes
-            for axes in self.phases
-        ]
-        self.weights = builder.pointer("weights", sum(self.per_phase), vector)
+        self.axes = window_axes(work.window, work.size, work.transposed)
+        self.columns = columns(self.axes[2])
+        kernel = work.window.kernel
+        self.per_column = self.out_blocks * work.inner * kernel[0] * kernel[1] * lanes  # weights
+        size = sum(part.repeats * part.width for part in self.columns) * self.per_column
+        self.weights = builder.pointer("weights", size, vector)
         self.bias = builder.pointer("bias", self.out_blocks * lanes, vector) if work.bias else None
         out_size = work.batch * self.out_blocks * prod(work.out_size) * lanes
         self.operands = Operands(builder, work.epilogue, work.batch, self.out_blocks, out_size, lanes)
@@ -128,63 +133,72 @@ class _Narrow:
             depth: Expr = 0
             if depths > 1:
                 depth, line = tirx.floordiv(line, rows), builder.bind("row", tirx.floormod(line, rows))
-            first = 0
-            for axes, size in zip(self.phases, self.per_phase, strict=True):
-                with only(builder, axes[0], depth) as d, only(builder, axes[1], line) as y:
-                    for place in range(self.turn):
-                        turns = tirx.floormod(block, self.turn) == place if self.turn > 1 else None
-                        with when(builder, turns):
-                            for segment in segments(axes[2], self.config.pixels):
-                                with segment_starts(builder, segment) as x:
-                                    self._strip(axes, first, image, block, place, (d, y, x), segment)
-                first += size
+            for place in range(self.turn):
+                with when(builder, tirx.floormod(block, self.turn) == place if self.turn > 1 else None):
+                    self._row(image, block, place, depth, line)
         return builder.finish(tvm_target(self.target))
 
+    def _row(self, image: Expr, block: Expr, place: int, depth: Expr, line: Expr) -> None:
+        """One row of a block of outputs, the `place`-th of its turn."""
+        builder = self.builder
+        offset = 0
+        for part in self.columns:
+            size = part.width * self.per_column
+            with counted(builder, "residue", part.repeats) as residue:
+                weights = builder.bind("weights_first", offset + residue * size)
+                for segment in segments(part, self.config.pixels):
+                    with counted(builder, "tile", segment.count) as index:
+                        at = (depth, line, index * segment.pixels + segment.start)
+                        self._strip(part, weights, image, block, place, at, part.start + residue, segment)
+            offset += part.repeats * size
+
     def _strip(
-        self, axes: Axes, first: int, image: Expr, block: Expr, place: int, at: tuple[Expr, ...],
-        segment: Segment,
+        self, part: Columns, weights: Expr, image: Expr, block: Expr, place: int,
+        at: tuple[Expr, Expr, Expr], start: Expr, segment: Segment,
     ) -> None:  # fmt: skip
-        builder, work, lanes = self.builder, self.work, self.lanes
-        bias = self.bias
-        start = const(0.0, lanes=lanes) if bias is None else load(bias, block * lanes, lanes)
+        """The outputs of a segment: `at` is depth, row and its first number, `start` where number 0 is."""
+        builder, size, lanes, bias = self.builder, self.work.out_size, self.lanes, self.bias
+        initial = const(0.0, lanes=lanes) if bias is None else load(bias, block * lanes, lanes)
         for pixel in range(segment.pixels):
-            builder.store(self.acc, pixel * lanes, start, lanes)
-        if all(axis.taps for axis in axes):
-            self._sum(axes, first, image, block, place, at, segment)
+            builder.store(self.acc, pixel * lanes, initial, lanes)
+        if part.width:
+            self._sum(part, weights, image, block, place, at, segment)
         image_block = image * self.out_blocks + block
-        depth, row, column = (axis.start + i * axis.step for axis, i in zip(axes, at, strict=True))
-        base = ((image_block * work.out_size[0] + depth) * work.out_size[1] + row) * work.out_size[2] + column
+        base = ((image_block * size[0] + at[0]) * size[1] + at[1]) * size[2] + start + at[2] * part.step
         base = builder.bind("base", base * lanes)
         for pixel in range(segment.pixels):
-            position = base + pixel * axes[2].step * lanes
+            position = base + pixel * part.step * lanes
             fetch = self.operands.at(position, block, image_block)
-            value = epilogue.apply(load(self.acc, pixel * lanes, lanes), work.epilogue, fetch)
+            value = epilogue.apply(load(self.acc, pixel * lanes, lanes), self.work.epilogue, fetch)
             builder.store(self.output, position, value, lanes)
 
     def _sum(
-        self, axes: Axes, first: int, image: Expr, block: Expr, place: int, at: tuple[Expr, ...],
-        segment: Segment,
+        self, part: Columns, weights: Expr, image: Expr, block: Expr, place: int,
+        at: tuple[Expr, Expr, Expr], segment: Segment,
     ) -> None:  # fmt: skip
-        builder, size, lanes = self.builder, self.work.size, self.lanes
-        deep, tall, wide = axes
-        front, top, left = (index * axis.stride - axis.pad for axis, index in zip(axes, at, strict=True))
+        builder, work, lanes = self.builder, self.work, self.lanes
         sources = {found: self._source(image, block, found) for found in self._needed(place)}
-        depth_taps, row_taps = tap_range(builder, deep, front), tap_range(builder, tall, top)
+        deep, tall = (taps_inside(builder, self.axes[axis], at[axis]) for axis in (0, 1))
         # Where a column of the input is added: pixels and taps, by its distance from the first.
         uses: dict[int, list[tuple[int, int]]] = {}
         for pixel in range(segment.pixels):
-            for tap in range(len(wide.taps)):
+            for tap in range(part.width):
                 if segment.inside[pixel][tap]:
-                    uses.setdefault(pixel * wide.stride + tap * wide.dilation, []).append((pixel, tap))
-        with builder.loop("tap_depth", *depth_taps) as tap_depth, builder.loop("tap", *row_taps) as tap:
-            line = ((front + tap_depth * deep.dilation) * size[1] + top + tap * tall.dilation) * size[2]
-            line = builder.bind("line", line + left)
-            weight = (block * len(deep.taps) + tap_depth) * len(tall.taps) + tap
-            weight = builder.bind("weight", weight * (self.work.inner * len(wide.taps) * lanes) + first)
-            for channel in range(self.work.inner):
+                    uses.setdefault(pixel * part.stride + tap * part.dilation, []).append((pixel, tap))
+        with (
+            builder.loop("tap_depth", deep.begin, deep.end) as tap_depth,
+            builder.loop("tap", tall.begin, tall.end) as tap,
+        ):
+            plane = deep.first + tap_depth * deep.step
+            line = (plane * work.size[1] + tall.first + tap * tall.step) * work.size[2]
+            line = builder.bind("line", line + at[2] * part.stride - part.pad)
+            weight = block * work.window.kernel[0] + deep.weight + tap_depth * deep.weight_step
+            weight = weight * work.window.kernel[1] + tall.weight + tap * tall.weight_step
+            weight = builder.bind("weight", weights + weight * (work.inner * part.width * lanes))
+            for channel in range(work.inner):
                 factors = [
-                    load(self.weights, weight + (channel * len(wide.taps) + column) * lanes, lanes)
-                    for column in range(len(wide.taps))
+                    load(self.weights, weight + (channel * part.width + column) * lanes, lanes)
+                    for column in range(part.width)
                 ]
                 for offset, pairs in sorted(uses.items()):
                     vectors = {

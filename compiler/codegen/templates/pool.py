@@ -18,7 +18,7 @@ from .. import epilogue
 from ..builder import Expr, Kernel, KernelBuilder, broadcast, const, load
 from ..object import tvm_target
 from ..operands import Operands
-from ..segments import Segment, segment_starts, segments, tap_range, window_axes
+from ..segments import Segment, Taps, columns, counted, segments, taps_inside, window_axes
 from ..workload import Pool, ceil_div
 
 _LOWEST = float(np.finfo(np.float32).min)
@@ -46,7 +46,7 @@ def build(work: Pool, config: Config, target: Target, symbol: str) -> Kernel:
     """The kernel. Arguments: input, operands of the epilogue, output."""
     lanes = target.lanes
     blocks = ceil_div(work.channels, lanes)
-    depths, rows, columns = work.out_size
+    depths, rows, width = work.out_size
     builder = KernelBuilder(symbol)
     source = builder.pointer("input", work.batch * blocks * prod(work.size) * lanes, target.vector_bytes)
     whole = work.batch * blocks * prod(work.out_size) * lanes
@@ -54,25 +54,28 @@ def build(work: Pool, config: Config, target: Target, symbol: str) -> Kernel:
     output = builder.pointer("output", whole, target.vector_bytes)
     acc = builder.local("acc", config.pixels * lanes)
     average = work.kind == "average"
-    deep, tall, wide = window_axes(work.window, work.size)
+    deep, tall, last = window_axes(work.window, work.size)
+    wide = columns(last)[0]
 
     def strip(image_block: Expr, block: Expr, depth: Expr, row: Expr, start: Expr, segment: Segment) -> None:
         for pixel in range(segment.pixels):
             builder.store(acc, pixel * lanes, const(0.0 if average else _LOWEST, lanes=lanes), lanes)
-        front, top = depth * deep.stride - deep.pad, row * tall.stride - tall.pad
-        depth_taps, row_taps = tap_range(builder, deep, front), tap_range(builder, tall, top)
-        with builder.loop("tap_depth", *depth_taps) as tap_depth, builder.loop("tap", *row_taps) as tap:
-            plane = image_block * work.size[0] + front + tap_depth * deep.dilation
-            line = plane * work.size[1] + top + tap * tall.dilation
+        depth_taps, row_taps = taps_inside(builder, deep, depth), taps_inside(builder, tall, row)
+        with (
+            builder.loop("tap_depth", depth_taps.begin, depth_taps.end) as tap_depth,
+            builder.loop("tap", row_taps.begin, row_taps.end) as tap,
+        ):
+            plane = image_block * work.size[0] + depth_taps.first + tap_depth * depth_taps.step
+            line = plane * work.size[1] + row_taps.first + tap * row_taps.step
             at = builder.bind("at", (line * work.size[2] + start * wide.stride - wide.pad) * lanes)
-            for column in range(len(wide.taps)):
+            for column in range(wide.width):
                 for pixel in range(segment.pixels):
                     if segment.inside[pixel][column]:
                         offset = (pixel * wide.stride + column * wide.dilation) * lanes
                         value, held = load(source, at + offset, lanes), load(acc, pixel * lanes, lanes)
                         joined = held + value if average else tirx.max(held, value)
                         builder.store(acc, pixel * lanes, joined, lanes)
-        base = ((image_block * depths + depth) * rows + row) * columns + start
+        base = ((image_block * depths + depth) * rows + row) * width + start
         base = builder.bind("base", base * lanes)
         lines = _extent(depth_taps) * _extent(row_taps)
         for pixel in range(segment.pixels):
@@ -93,13 +96,14 @@ def build(work: Pool, config: Config, target: Target, symbol: str) -> Kernel:
             depth = builder.bind("depth", tirx.floormod(tirx.floordiv(task, rows), depths))
         block = builder.bind("block", tirx.floormod(image_block, blocks)) if work.batch > 1 else image_block
         for segment in segments(wide, config.pixels):
-            with segment_starts(builder, segment) as start:
+            with counted(builder, "tile", segment.count) as index:
+                start = index * segment.pixels + segment.start
                 strip(image_block, block, depth, row, start, segment)
     return builder.finish(tvm_target(target))
 
 
-def _extent(taps: tuple[Expr, Expr]) -> Expr:
-    return taps[1] - taps[0]
+def _extent(taps: Taps) -> Expr:
+    return taps.end - taps.begin
 
 
 def _int(value: Expr) -> Expr:

@@ -43,9 +43,13 @@ def make_graph(
 
 
 class Machine:
-    """The memory of one Program: buffers filled with NaN, so that reading what nobody wrote shows."""
+    """The memory of one Program: buffers filled with NaN, so that reading what nobody wrote shows. Inputs lie
+    at `offset` bytes from a multiple of 64, outputs at `out_offset` (by default there, too).
+    """
 
-    def __init__(self, program: Program, folder: Path, offset: int) -> None:
+    def __init__(
+        self, program: Program, folder: Path, offset: int = 4, out_offset: int | None = None
+    ) -> None:
         library = folder / "kernels.so"
         library.write_bytes(program.code)
         self._library = ctypes.CDLL(str(library))
@@ -53,13 +57,16 @@ class Machine:
         sizes = {("buffer", name): size for name, size in program.buffers.items()}
         sizes |= {("param", name): array.nbytes for name, array in program.params.items()}
         self._memory = {key: _aligned(size, 0) for key, size in sizes.items()}
-        ends = [("input", program.inputs), ("output", program.outputs)]
-        self._memory |= {
-            (place, n): _aligned(t.nbytes, offset) for place, types in ends for n, t in types.items()
-        }
         self._memory["scratch", ""] = _aligned(max(program.scratch_bytes, 1), 0)
+        self.move(offset, offset if out_offset is None else out_offset)
         for name, array in program.params.items():
             self._memory["param", name][:] = np.frombuffer(np.ascontiguousarray(array).tobytes(), np.uint8)
+
+    def move(self, offset: int, out_offset: int) -> None:
+        """Gives inputs and outputs new memory, at these offsets."""
+        ends = [("input", self._program.inputs, offset), ("output", self._program.outputs, out_offset)]
+        for place, types, at in ends:
+            self._memory |= {(place, name): _aligned(kind.nbytes, at) for name, kind in types.items()}
 
     def run(self, feeds: Arrays, rng: np.random.Generator) -> dict[str, npt.NDArray[Any]]:
         """Every call in random pieces, in random order."""
@@ -75,10 +82,20 @@ class Machine:
             rng.shuffle(pieces)
             for low, high in pieces:
                 kernel(int(low), int(high), *addresses)
+        self._check_guards()
         return {
             name: self._memory["output", name].view(kind.dtype).reshape(kind.shape).copy()
             for name, kind in self._program.outputs.items()
         }
+
+    def _check_guards(self) -> None:
+        """Nothing was written before or behind any memory."""
+        for key, memory in self._memory.items():
+            raw = memory.base
+            assert raw is not None
+            start = memory.ctypes.data - raw.ctypes.data
+            assert (raw[:start] == 0xFF).all(), f"{key} overrun at the front"
+            assert (raw[start + memory.nbytes :] == 0xFF).all(), f"{key} overrun at the end"
 
     def _address(self, arg: Arg) -> int:
         memory = self._memory[arg.place, arg.name if arg.place != "scratch" else ""]
@@ -89,9 +106,21 @@ class Machine:
 
 
 def _aligned(size: int, offset: int) -> npt.NDArray[np.uint8]:
-    raw = np.full(size + 192, 0xFF, np.uint8)
-    start = -raw.ctypes.data % 64 + offset
+    """`size` bytes at `offset` from a multiple of 64, between guards."""
+    raw = np.full(size + 256, 0xFF, np.uint8)
+    start = 64 - raw.ctypes.data % 64 + offset
     return raw[start : start + size]
+
+
+def random_feeds(graph: Graph, rng: np.random.Generator) -> dict[str, npt.NDArray[np.float32]]:
+    return {name: rng.standard_normal(graph.types[name].shape).astype(np.float32) for name in graph.inputs}
+
+
+def assert_close(got: Arrays, want: Arrays, *, limit: float = 1e-5, what: object = None) -> None:
+    """Every output within `limit` of the largest value of the output."""
+    for name, array in want.items():
+        scale = float(np.abs(array).max()) or 1.0
+        assert np.abs(got[name] - array).max() <= limit * scale, (name, what)
 
 
 Check = Callable[..., Program]
@@ -104,19 +133,12 @@ def check(target: Target, tmp_path: Path, rng: np.random.Generator) -> Check:
     def check_(
         graph: Graph, *, offset: int = 4, limit: float = 1e-5, choose: Any = None, only: str = ""
     ) -> Program:
-        feeds = {
-            name: rng.standard_normal(graph.types[name].shape).astype(np.float32) for name in graph.inputs
-        }
+        feeds = random_feeds(graph, rng)
         program = generate(graph, target, choose or Tuner(target))
         folder = tmp_path / f"{len(list(tmp_path.iterdir()))}"
         folder.mkdir()
         got = Machine(program, folder, offset).run(feeds, rng)
-        for name, want in evaluate(graph, feeds).items():
-            scale = float(np.abs(want).max()) or 1.0
-            assert np.abs(got[name] - want).max() <= limit * scale, (
-                name,
-                [call.kind for call in program.calls],
-            )
+        assert_close(got, evaluate(graph, feeds), limit=limit, what=[call.kind for call in program.calls])
         if only:
             assert {call.kind.split()[0] for call in program.calls} <= {*only.split(), "relayout", "copy"}
         return program

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sanderling.compiler.codegen.segments import segments, window_axes
+from sanderling.compiler.codegen.segments import columns, segments, window_axes
 from sanderling.compiler.codegen.templates import dense
 from sanderling.compiler.codegen.workload import Dense, Window, spatial
 from sanderling.compiler.graph import Graph, Node
@@ -180,7 +180,9 @@ def test_pooling_agrees_with_onnxruntime(name: str, channels: int, check: Check)
 def test_segments_cover_a_row_once_and_know_what_is_inside(
     width: int, kernel: int, stride: int, left: int, right: int, dilation: int, pixels: int
 ) -> None:
-    axis = window_axes(Window.of((kernel,), (stride,), (left, right), (dilation,)), (1, 1, width))[2]
+    axis = columns(
+        window_axes(Window.of((kernel,), (stride,), (left, right), (dilation,)), (1, 1, width))[2]
+    )[0]
     covered = []
     for segment in segments(axis, pixels):
         for tile in range(segment.count):
