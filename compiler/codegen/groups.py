@@ -85,7 +85,7 @@ def make_groups(graph: Graph) -> tuple[Group, ...]:
         group = _chain(graph, node, taken)
         taken.update(member.name for member in group.nodes)
         groups.append(group)
-    return _ordered(graph, groups)
+    return _ordered(graph, _with_attention(graph, groups))
 
 
 def _chain(graph: Graph, node: Node, taken: set[str]) -> Group:
@@ -117,6 +117,41 @@ def _grow(graph: Graph, group: Group, taken: set[str]) -> Group:
         step, operand = found
         operands = (*group.operands, operand) if operand else group.operands
         group = Group(group.anchor, (*group.nodes, reader), group.source, (*group.steps, step), operands)
+
+
+def is_attention(group: Group) -> bool:
+    """Whether the group is product, softmax, product."""
+    return group.anchor is not None and (group.anchor.op, group.nodes[0].op) == ("Softmax", "MatMul")
+
+
+def _with_attention(graph: Graph, groups: Sequence[Group]) -> list[Group]:
+    """Joins a product, the softmax over its last axis, and the product with that on the left: all that lies
+    between is read by nobody else. The joint group's anchor is the softmax.
+    """
+    found = {group.nodes[0].name: group for group in groups}
+    for middle in groups:
+        node = middle.nodes[0]
+        if node.op != "Softmax" or node.attributes["axis"] != len(graph.types[middle.output].shape) - 1:
+            continue
+        before = next((group for group in groups if group.output == middle.source), None)
+        readers = graph.consumers.get(middle.output, ())
+        after = found.get(readers[0].name) if len(readers) == 1 else None
+        if before is None or after is None or not (_is_product(before) and _is_product(after)):
+            continue
+        inside = (before.output, middle.output)
+        alone = len(graph.consumers[before.output]) == 1 and not set(inside) & set(graph.outputs)
+        ranks = {len(graph.types[value].shape) for value in (*before.nodes[0].inputs, *after.nodes[0].inputs)}
+        left = after.nodes[0].inputs[0] == middle.output != after.nodes[0].inputs[1]
+        if not (alone and left) or after.steps or min(ranks) < 2:
+            continue
+        nodes = (*before.nodes, *middle.nodes, *after.nodes)
+        found[before.name] = Group(node, nodes, before.source, before.steps, before.operands)
+        del found[middle.name], found[after.name]
+    return list(found.values())
+
+
+def _is_product(group: Group) -> bool:
+    return group.anchor is not None and group.anchor.op == "MatMul"
 
 
 def is_by_rows(group: Group) -> bool:

@@ -15,6 +15,7 @@ from .groups import Group
 from .segments import columns as window_columns
 from .segments import window_axes
 from .templates import (
+    attention,
     columns,
     conv2d,
     dense,
@@ -30,6 +31,7 @@ from .templates import (
     upsample,
 )
 from .workload import (
+    Attention,
     Columns,
     Conv2d,
     Dense,
@@ -57,6 +59,7 @@ TEMPLATES: Mapping[type, ModuleType] = {
     Map: elementwise,
     Permute: permute,
     MatMul: matmul,
+    Attention: attention,
     Rows: rows,
     Columns: columns,
     Regroup: regroup,

@@ -16,7 +16,7 @@ import numpy as np
 from ..graph import Array, Graph
 from .groups import Group, channel_axis, channel_vector
 from .views import Axes, View, coalesced, contiguous, expanded, in_blocks, joined, refined
-from .workload import Columns, Map, MatMul, Permute, Rows, ceil_div
+from .workload import Attention, Columns, Map, MatMul, Permute, Rows, ceil_div
 
 Look = Callable[[str], View]
 Loops = list[tuple[int, tuple[int, ...]]]
@@ -28,7 +28,7 @@ class Placed:
     roots among them that are no values of the graph.
     """
 
-    work: Map | Permute | MatMul | Rows | Columns
+    work: Map | Permute | MatMul | Attention | Rows | Columns
     reads: tuple[View, ...]
     output: View
     arrays: dict[str, Array] = field(default_factory=dict)
@@ -163,18 +163,65 @@ def place_matmul(graph: Graph, group: Group, look: Look, wanted: View | None) ->
     for views, write in ((reads, wanted), (reads, output), (plain, output)):
         if write is None or not (_is_operand(write) and all(map(_fits, rules, views))):
             continue
-        every = [*views, write]
-        loops = refined([tuple(axis for axes in view.dims[:-2] for axis in axes) for view in every])
-        if loops is None:
+        found = _batched([*views, write])
+        if found is None:
             continue
-        extents, strides = _unzipped(_along(loops), len(every))
-        own = [(*batch, *map(_step, view.dims[-2:])) for batch, view in zip(strides, every, strict=True)]
-        first, second, *operands, target = own
-        if inner == 1 or columns == 1:
-            second = (*second[:-2], second[-2] or 1, second[-1] or 1)
+        extents, (first, second, *operands, target) = found
+        second = _adjusted(second, inner, columns)
         work = MatMul(extents, rows, inner, columns, first, second, tuple(operands), target, group.steps)
         return Placed(work, tuple(views), write)
     return None
+
+
+def place_attention(graph: Graph, group: Group, look: Look, wanted: View | None) -> Placed | None:
+    """Product, softmax, product: see `groups.is_attention`."""
+    scores = graph.types[group.anchor.outputs[0] if group.anchor else ""].shape
+    first, last = group.nodes[0], group.nodes[-1]
+    shape = graph.types[group.output].shape
+    inner, width = graph.types[first.inputs[0]].shape[-1], shape[-1]
+    values = [*first.inputs, last.inputs[1], *group.operands]
+    batch = shape[:-2]
+    (rows, keys), whole = scores[-2:], (*batch, *scores[-2:])
+    targets = [(*batch, rows, inner), (*batch, inner, keys), (*batch, keys, width)]
+    targets += [whole] * len(group.operands)
+    rules = [_is_matrix, _is_readable, *[_is_operand] * (1 + len(group.operands))]
+    reads = []
+    for value, target, rule in zip(values, targets, rules, strict=True):
+        view = expanded(look(value), target)
+        reads.append(view if rule(view) else _plain(graph, value, target))
+    plain = [_plain(graph, value, target) for value, target in zip(values, targets, strict=True)]
+    output = contiguous(group.output, shape)
+    for views, write in ((reads, wanted), (reads, output), (plain, output)):
+        if write is None or not (_is_operand(write) and all(map(_fits, rules, views))):
+            continue
+        found = _batched([*views, write])
+        if found is None:
+            continue
+        extents, (query, key, value_, *operands, target_) = found
+        work = Attention(
+            extents, rows, inner, keys, width, query, _adjusted(key, inner, keys),
+            _adjusted(value_, keys, width), tuple(operands), target_, group.steps,
+        )  # fmt: skip
+        return Placed(work, tuple(views), write)
+    return None
+
+
+def _batched(views: Sequence[View]) -> tuple[tuple[int, ...], list[tuple[int, ...]]] | None:
+    """Extents of the loops over matrices, and each matrix's strides in them, by rows and by columns."""
+    loops = refined([tuple(axis for axes in view.dims[:-2] for axis in axes) for view in views])
+    if loops is None:
+        return None
+    extents, strides = _unzipped(_along(loops), len(views))
+    return extents, [
+        (*batch, *map(_step, view.dims[-2:])) for batch, view in zip(strides, views, strict=True)
+    ]
+
+
+def _adjusted(strides: tuple[int, ...], rows: int, columns: int) -> tuple[int, ...]:
+    """A step of a dimension of size 1 is never taken: it may count as consecutive."""
+    if rows == 1 or columns == 1:
+        return (*strides[:-2], strides[-2] or 1, strides[-1] or 1)
+    return strides
 
 
 def _fits(rule: Callable[[View], bool], view: View) -> bool:

@@ -4,14 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from tvm import tirx
-
-from .builder import Expr, KernelBuilder, load
-
-
-def shuffle(vectors: Sequence[Expr], lanes: Sequence[int]) -> Expr:
-    """Lanes picked from vectors laid end to end."""
-    return tirx.Shuffle(list(vectors), [tirx.const(lane, "int32") for lane in lanes])
+from .builder import Expr, KernelBuilder, load, shuffled
 
 
 class Square:
@@ -36,8 +29,8 @@ class Square:
                 pair = [load(source, at * lanes, lanes) for at in (index, index + distance)]
                 low = [p if not p & distance else lanes + p - distance for p in range(lanes)]
                 high = [p + distance if not p & distance else lanes + p for p in range(lanes)]
-                builder.store(target, index * lanes, shuffle(pair, low), lanes)
-                builder.store(target, (index + distance) * lanes, shuffle(pair, high), lanes)
+                builder.store(target, index * lanes, shuffled(pair, low), lanes)
+                builder.store(target, (index + distance) * lanes, shuffled(pair, high), lanes)
             source, target = target, source
             distance *= 2
         return [load(source, index * lanes, lanes) for index in range(lanes)]
@@ -50,6 +43,6 @@ def reduced(
     distance = lanes // 2
     while distance:
         value = load(buffer, at, lanes)
-        turned = shuffle([value], [(lane + distance) % lanes for lane in range(lanes)])
+        turned = shuffled([value], [(lane + distance) % lanes for lane in range(lanes)])
         builder.store(buffer, at, combine(value, turned), lanes)
         distance //= 2

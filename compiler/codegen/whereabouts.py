@@ -11,9 +11,10 @@ from collections.abc import Sequence, Set
 from ..graph import Graph, Node
 from ..target import Target
 from .channels import Channels
-from .groups import Group
+from .groups import Group, is_attention
 from .strided import (
     Placed,
+    place_attention,
     place_blocked_chain,
     place_chain,
     place_copy,
@@ -92,6 +93,8 @@ class Whereabouts:
                 if found is not None:
                     return found
             return place_chain(graph, group, self.look, wanted)
+        if is_attention(group):
+            return place_attention(graph, group, self.look, wanted)
         if group.anchor.op == "MatMul":
             return place_matmul(graph, group, self.look, wanted)
         if group.anchor.op in ("Softmax", "LayerNormalization"):

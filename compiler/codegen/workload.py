@@ -338,6 +338,41 @@ class MatMul:
 
 
 @dataclass(frozen=True, slots=True)
+class Attention:
+    """softmax(steps(first · second)) · third for every step of the `batch` loops: `rows` queries and `keys`
+    keys of `inner` elements, values of `width`. Strides as in MatMul; operands have the shape of the scores.
+    """
+
+    batch: tuple[int, ...]
+    rows: int
+    inner: int
+    keys: int
+    width: int
+    first: tuple[int, ...]
+    second: tuple[int, ...]
+    third: tuple[int, ...]
+    operands: tuple[tuple[int, ...], ...]
+    output: tuple[int, ...]
+    steps: tuple[Step, ...]
+
+    def __str__(self) -> str:
+        strides = " ".join(dotted(own) for own in (self.first, self.second, self.third, *self.operands))
+        return (
+            f"attention {times(self.batch)} of {self.rows}x{self.inner}x{self.keys}x{self.width} {strides} "
+            f"-> {dotted(self.output)} {describe(self.steps)}"
+        )
+
+    def span(self, strides: tuple[int, ...], rows: int, columns: int) -> int:
+        """Elements from the first to behind the last of one operand."""
+        extents = (*self.batch, rows, columns)
+        return 1 + sum((n - 1) * stride for n, stride in zip(extents, strides, strict=True))
+
+    @property
+    def flops(self) -> int:
+        return prod(self.batch) * self.rows * self.keys * (2 * (self.inner + self.width) + 20)
+
+
+@dataclass(frozen=True, slots=True)
 class Rows:
     """Softmax or layer normalisation of rows of `length` consecutive elements, in loops of these `extents`;
     strides of source and output in those loops.
@@ -473,6 +508,7 @@ Workload = (
     | Map
     | Permute
     | MatMul
+    | Attention
     | Rows
     | Columns
     | Regroup

@@ -11,9 +11,8 @@ from dataclasses import dataclass
 from tvm import tirx
 
 from ...target import Target
-from ..builder import Expr, Kernel, KernelBuilder, load
+from ..builder import Expr, Kernel, KernelBuilder, load, shuffled
 from ..object import tvm_target
-from ..vectors import shuffle
 from ..workload import Regroup, ceil_div
 
 
@@ -65,10 +64,10 @@ def build(work: Regroup, config: Config, target: Target, symbol: str) -> Kernel:
                         lanes + channel % lanes if here else lane
                         for lane, (here, (_, channel)) in enumerate(zip(mine, picks, strict=True))
                     ]
-                    value = shuffle([load(held, 0, lanes), value], order)
+                    value = shuffled([load(held, 0, lanes), value], order)
                 else:
                     order = [channel % lanes for _, channel in picks]
-                    value = value if order == list(range(lanes)) else shuffle([value], order)
+                    value = value if order == list(range(lanes)) else shuffled([value], order)
                 builder.store(held, 0, value, lanes)
             builder.store(output, first + pixel * lanes, load(held, 0, lanes), lanes)
 

@@ -49,7 +49,7 @@ def build(work: Rows, config: Config, target: Target, symbol: str) -> Kernel:
     scale = builder.pointer("scale", padded, target.vector_bytes) if normalises else None
     bias = builder.pointer("bias", padded, target.vector_bytes) if work.bias else None
     output = builder.pointer("output", work.span(work.output), 4)
-    row = _Row(builder, work.length, target.lanes)
+    row = Row(builder, work.length, target.lanes)
     with builder.loop("task", builder.lo, builder.hi) as task:
         read: Expr = 0
         write: Expr = 0
@@ -71,7 +71,7 @@ Place = tuple[Expr, Expr]
 """A buffer, and where a row begins in it."""
 
 
-class _Row:
+class Row:
     """A row in vectors, the last one perhaps in part."""
 
     def __init__(self, builder: KernelBuilder, length: int, lanes: int) -> None:
@@ -133,7 +133,19 @@ def _add(a: Expr, b: Expr) -> Expr:
     return a + b
 
 
-def _softmax(builder: KernelBuilder, row: _Row, source: Place, output: Place) -> None:
+def _softmax(builder: KernelBuilder, row: Row, source: Place, output: Place) -> None:
+    lanes = row.lanes
+    factor = row.keep("factor", const(1.0, lanes=lanes) / powers(builder, row, source, output))
+
+    def scale(at: Expr, count: int, part: int) -> None:
+        value = load_first(output[0], output[1] + at, count, lanes) * factor
+        builder.store_first(output[0], output[1] + at, value, count, lanes)
+
+    row.each(scale)
+
+
+def powers(builder: KernelBuilder, row: Row, source: Place, output: Place) -> Expr:
+    """Writes e^(x − the largest x of the row); their sum stands in every lane of the result."""
     lanes = row.lanes
     top = row.reduce(
         "shift", _LOWEST, tirx.max, lambda at, count: load_first(source[0], source[1] + at, count, lanes)
@@ -145,19 +157,12 @@ def _softmax(builder: KernelBuilder, row: _Row, source: Place, output: Place) ->
         builder.store_first(output[0], output[1] + at, load(row.held["factor"], 0, lanes), count, lanes)
         return load(row.held["factor"], 0, lanes)
 
-    total = row.reduce("total", 0.0, _add, power)
-    factor = row.keep("factor", const(1.0, lanes=lanes) / total)
-
-    def scale(at: Expr, count: int, part: int) -> None:
-        value = load_first(output[0], output[1] + at, count, lanes) * factor
-        builder.store_first(output[0], output[1] + at, value, count, lanes)
-
-    row.each(scale)
+    return row.reduce("total", 0.0, _add, power)
 
 
 def _normalise(
     builder: KernelBuilder,
-    row: _Row,
+    row: Row,
     source: Place,
     output: Place,
     epsilon: float,
