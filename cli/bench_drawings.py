@@ -79,7 +79,7 @@ def _draw_latency(axes: Axes, rows: Sequence[Row], who: Who) -> None:
         for x, marker in ((time.min_ms, "|"), (end, last)):
             axes.plot([x], [place], color=INK, marker=marker, markersize=5, linestyle="")
         mark = "" if row.right else f" {row.outcome}"
-        axes.text(end + 0.025 * limit, place, f"{three(time.p50_ms)}{mark}", va="center")
+        _write(axes, end, place, f"{three(time.p50_ms)}{mark}")
     _label(axes, [who[identity(row)].name for row in rows])
     axes.set_xlim(0, 1.25 * limit)
     axes.set_xlabel("ms")
@@ -156,7 +156,7 @@ def _draw_memory(axes: Axes, rows: Sequence[Row], who: Who) -> None:
     values = [(row.memory_bytes or 0) / 1e6 for row in rows]
     for place, (row, value) in enumerate(zip(rows, values, strict=True)):
         axes.barh(place, value, 0.74, color=who[identity(row)].colour, alpha=who[identity(row)].shade)
-        axes.text(value, place, f" {three(value)}", va="center")
+        _write(axes, value, place, three(value))
     _label(axes, [who[identity(row)].name for row in rows])
     axes.set_xlim(0, 1.2 * max(values) or 1.0)
     axes.set_xlabel("MB")
@@ -184,7 +184,7 @@ def _draw_start(axes: Axes, rows: Sequence[Row], who: Who) -> None:
         for took, opacity in zip(_phases(row), _PHASES.values(), strict=True):
             axes.barh(place, took or 0.0, 0.74, left=begun, color=who[identity(row)].colour, alpha=opacity)
             begun += took or 0.0
-        axes.text(begun, place, f" {three(begun)}", va="center")
+        _write(axes, begun, place, three(begun))
         longest = max(longest, begun)
     _label(axes, [who[identity(row)].name for row in rows])
     axes.set_xlim(0, 1.2 * longest or 1.0)
@@ -212,6 +212,11 @@ def _threads(document: Document) -> list[int]:
 def _fewest(document: Document) -> str:
     """Memory and start-up are shown for the fewest threads: more hardly change them."""
     return "".join(map(thread_text, _threads(document)[:1]))
+
+
+def _write(axes: Axes, x: float, place: int, text: str) -> None:
+    """A text behind the end of a bar."""
+    axes.annotate(text, (x, place), (4, 0), textcoords="offset points", va="center")
 
 
 def _label(axes: Axes, labels: Sequence[str]) -> None:
