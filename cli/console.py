@@ -92,6 +92,7 @@ def size(count: float) -> str:
     return f"{count:.2f} GB"
 
 
-def tensor(name: str, dtype: str, shape: Sequence[int]) -> str:
-    """`image float32 [1, 3, 320, 320]`."""
-    return f"{name} {dtype} [{', '.join(map(str, shape))}]"
+def tensor(name: str, dtype: str, shape: Sequence[int], bounded: int | None = None) -> str:
+    """`image float32 [1, 3, 320, 320]`; along the dimension `bounded` the shape is the most there can be."""
+    dims = (f"≤{size}" if axis == bounded else str(size) for axis, size in enumerate(shape))
+    return f"{name} {dtype} [{', '.join(dims)}]"

@@ -67,7 +67,8 @@ def _document(package: Package, plans: dict[str, Plan]) -> dict[str, Any]:
 
 
 def _spec(spec: Any) -> dict[str, Any]:
-    return {"name": spec.name, "dtype": spec.dtype.name, "shape": list(spec.shape)}
+    bounded = {} if spec.bounded is None else {"bounded": spec.bounded}
+    return {"name": spec.name, "dtype": spec.dtype.name, "shape": list(spec.shape), **bounded}
 
 
 def _call(call: Any) -> dict[str, Any]:
@@ -86,7 +87,9 @@ def _text(package: Package, plans: dict[str, Plan], calls: bool) -> str:
         "with": compilers,
         "signature": "present (not checked here)" if package.signed else "none",
         "inputs": "\n           ".join(tensor(s.name, s.dtype.name, s.shape) for s in manifest.inputs),
-        "outputs": "\n           ".join(tensor(s.name, s.dtype.name, s.shape) for s in manifest.outputs),
+        "outputs": "\n           ".join(
+            tensor(s.name, s.dtype.name, s.shape, s.bounded) for s in manifest.outputs
+        ),
         "task": manifest.pipeline.task if manifest.pipeline else "tensors in, tensors out",
         "labels": ", ".join(manifest.labels) or "none",
     }

@@ -181,6 +181,7 @@ class Importer:
             return
         name, inputs = self.name(node), self._inputs(node)
         made = Node(name, node.op_type, inputs, (), attributes_of(node, name, node.op_type))
+        self._follow(made)
         try:
             shape, axis = bounds.most_found(made, self.types, self._constants)
         except bounds.RefusedError as reason:
