@@ -130,19 +130,19 @@ _COORDINATES: Mapping[str, Callable[[Floats, _Axis], Floats]] = {
 # --- what is mixed there ---
 
 
-def _round_half_down(x: Floats) -> Floats:
-    return np.asarray(np.ceil(x - _HALF), np.float32)
-
-
-def _round_half_up(x: Floats) -> Floats:
-    return np.asarray(np.floor(x + _HALF), np.float32)
+def _rounded(x: Floats, *, up: bool) -> Floats:
+    """To whole numbers, halves up or down. As in ONNX Runtime, what is all but a half is one."""
+    below = np.floor(x)
+    rest = x.astype(np.float64) - below
+    is_half = np.abs(rest - 0.5) < 1e-6
+    return np.asarray(np.where(is_half, below + up, below + (rest > 0.5)), np.float32)
 
 
 _ROUNDINGS: Mapping[str, Callable[[Floats], Any]] = {
     "ceil": np.ceil,
     "floor": np.floor,
-    "round_prefer_ceil": _round_half_up,
-    "round_prefer_floor": _round_half_down,
+    "round_prefer_ceil": lambda x: _rounded(x, up=True),
+    "round_prefer_floor": lambda x: _rounded(x, up=False),
 }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
 import onnx
 import onnx.checker
 import onnx.shape_inference
@@ -14,6 +15,14 @@ from .graph import Array, TensorType
 from .onnx_types import from_array, static_type, type_proto
 
 _ERRORS = (onnx.shape_inference.InferenceError, onnx.checker.ValidationError, ValueError, RuntimeError)
+# Operators defined by others, which ONNX's inference overlooks in some versions: the output's dtype (None for
+# the input's), and how many inputs are broadcast.
+_OVERLOOKED: Mapping[str, tuple[str | None, int]] = {
+    "GreaterOrEqual": ("bool", 2),
+    "GroupNormalization": (None, 1),
+    "LessOrEqual": ("bool", 2),
+    "MeanVarianceNormalization": (None, 1),
+}
 _MAX_SHAPE_DATA = 4096  # elements; larger constants are weights, on whose values no shape depends
 
 
@@ -57,12 +66,34 @@ def infer_types(
         reason = str(error).strip().splitlines()[0]
         raise ModelError(f"{where}: its inputs {described} do not fit it: {reason}") from error
     inferred = {name: static_type(found[name], where) if name in found else None for name in outputs}
+    if node.op_type in _OVERLOOKED:
+        dtype, count = _OVERLOOKED[node.op_type]
+        shape = np.broadcast_shapes(*(types[name].shape for name in node.input[:count]))
+        return dict.fromkeys(outputs, TensorType(dtype or types[node.input[0]].dtype, shape))
+    if node.op_type == "Resize":
+        return {name: type_ and _scaled(node, types, constants, type_) for name, type_ in inferred.items()}
     if node.op_type in ("AveragePool", "LpPool", "MaxPool"):
         return {
             name: type_ and _without_late_window(node, types[node.input[0]], type_)
             for name, type_ in inferred.items()
         }
     return inferred
+
+
+def _scaled(
+    node: NodeProto, types: Mapping[str, TensorType], constants: Mapping[str, Array], y: TensorType
+) -> TensorType:
+    """The size by scales as ONNX Runtime computes it, in single precision: 0.7 times 10 is 7."""
+    given = {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
+    scales = constants.get(node.input[2]) if len(node.input) > 2 else None
+    cropped = given.get("coordinate_transformation_mode") == b"tf_crop_and_resize"
+    if scales is None or not scales.size or cropped or not all(np.isfinite(scales)):
+        return y
+    x = types[node.input[0]].shape
+    shape = list(y.shape)
+    for axis, scale in zip(given.get("axes", range(len(x))), scales, strict=False):
+        shape[axis] = int(np.float32(x[axis]) * np.float32(scale))
+    return TensorType(y.dtype, tuple(shape))
 
 
 def _without_late_window(node: NodeProto, x: TensorType, y: TensorType) -> TensorType:

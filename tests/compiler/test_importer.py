@@ -355,3 +355,34 @@ def test_damaged_models_are_refused_or_compiled_and_nothing_else() -> None:
         except (ModelError, UnsupportedError):
             outcomes["refused"] += 1
     assert min(outcomes.values()) > 50
+
+
+@pytest.mark.parametrize("opset", [12, 13, 16])
+def test_comparisons_have_a_shape_in_every_version(opset: int) -> None:
+    graph = imported("g (float[2,3] x, float[3] y) => (bool[2,3] z) { z = GreaterOrEqual(x, y) }", opset)
+    assert graph.types["z"] == TensorType("bool", (2, 3))
+
+
+@pytest.mark.parametrize(
+    ("body", "opset"),
+    [
+        ("g (float[2,4,3] x) => (float[2,4,3] y) { a = MeanVarianceNormalization(x) y = Relu(a) }", 13),
+        (
+            """g (float[2,4,3] x, float[4] s) => (float[2,4,3] y) {
+                a = GroupNormalization <num_groups = 2> (x, s, s) y = Relu(a)
+            }""",
+            21,
+        ),
+    ],
+)
+def test_normalisation_keeps_the_shape(body: str, opset: int) -> None:
+    graph = imported(body, opset)
+    assert graph.types["a"] == graph.types["x"]
+
+
+def test_sizes_by_scales_are_those_of_single_precision() -> None:
+    model = parse(
+        "g (float[1,1,10,10] x) => (float[1,1,h,w] y) { y = Resize(x, , s) }",
+        constants={"s": np.array([1, 1, 0.7, 1.1], np.float32)},
+    )
+    assert to_graph(load_onnx(model)).types["y"].shape == (1, 1, 7, 11)

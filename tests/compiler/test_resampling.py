@@ -95,6 +95,24 @@ def test_tables_mix_what_onnxruntime_mixes(
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("rounding", ROUNDINGS)
+@pytest.mark.parametrize("transformation", TRANSFORMATIONS[:-1])
+def test_halves_that_are_not_quite_halves_choose_the_pixel_of_onnxruntime(
+    transformation: str, rounding: str
+) -> None:
+    attributes = {
+        "mode": "nearest",
+        "nearest_mode": rounding,
+        "coordinate_transformation_mode": transformation,
+    }
+    for before, after in itertools.product((3, 7, 14, 18, 20, 22, 23), range(1, 24)):
+        scales = (float(np.float32(after) / np.float32(before)),)
+        x = np.arange(before, dtype=np.float32)
+        expected = by_onnxruntime(x, scales, attributes)
+        if expected.shape != x.shape:
+            np.testing.assert_array_equal(by_tables(x, expected.shape, scales, attributes), expected)
+
+
 def test_unknown_modes_are_named() -> None:
     attributes = {"mode": "area", "scales": (2.0,), "roi": (), "coordinate_transformation_mode": "half_pixel"}
     with pytest.raises(ValueError, match="area"):

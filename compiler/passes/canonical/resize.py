@@ -25,7 +25,8 @@ def resize(rewriter: Rewriter, node: Node) -> bool:
     for dropped in ("axes", "keep_aspect_ratio_policy"):
         attributes.pop(dropped, None)
     scales = _scales(rewriter, node, axes, before, after)
-    if all(scale == 1.0 for scale in scales):
+    if all(scale == 1.0 for scale in scales) or (before == after and not attributes["roi"]):
+        # Where no size changes, ONNX Runtime copies, whatever the scales.
         rewriter.emit("Identity", (x,), y, name=node.name)
     else:
         rewriter.emit("Resize", (x,), y, name=node.name, **{**attributes, "scales": scales})

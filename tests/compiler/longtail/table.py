@@ -240,6 +240,15 @@ def windows() -> list[Case]:
         for mode in ("nearest", "linear", "cubic")
         for where in ("half_pixel", "asymmetric", "align_corners", "pytorch_half_pixel")
     ]
+    cases += [
+        Case(
+            "Resize",
+            {"x": _real(1, 3, 9, 7)},
+            {"": np.zeros(0, np.float32), " ": np.zeros(0, np.float32), "size": _ints(1, 3, 4, 19)},
+            attributes={"mode": mode, "antialias": 1},
+        )
+        for mode in ("linear", "cubic")
+    ]
     for op in ("MaxPool", "AveragePool", "LpPool"):
         cases += [
             Case(
