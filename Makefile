@@ -17,7 +17,7 @@ FUZZ_RUNS ?= 1000000
 
 .PHONY: help
 help: ## this list
-	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
+	@sed -nE 's/^([a-z0-9-]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
 
 # --- set-up: each stamp is the time when that part was last done -----------------------------------------------------
 
@@ -118,6 +118,14 @@ fuzz: setup $(STAMPS)/fuzz-system
 	  -DSANDERLING_FUZZ=ON -DSANDERLING_PYTHON=OFF >build/logs/fuzz.log
 	@cmake --build build/fuzz -j $(JOBS)
 	@$(PYTHON) -m benchmarks.fuzz --build build/fuzz --runs $(FUZZ_RUNS)
+
+.PHONY: wheel
+wheel: $(VENV)/.installed ## a wheel for Linux on x86-64 in dist/, for glibc 2.28 and newer
+	@$(PYTHON) scripts/wheel.py x86_64
+
+.PHONY: wheel-aarch64
+wheel-aarch64: $(VENV)/.installed ## the same for 64-bit ARM
+	@$(PYTHON) scripts/wheel.py aarch64
 
 .PHONY: clean
 clean: ## remove all that was built (the environment in .venv stays)

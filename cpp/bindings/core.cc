@@ -14,6 +14,12 @@
 
 namespace py = pybind11;
 
+// Python's headers may be those of the building machine; they fit if its types have the same sizes.
+static_assert(SIZEOF_VOID_P == sizeof(void*) && SIZEOF_SIZE_T == sizeof(size_t) &&
+                  SIZEOF_INT == sizeof(int) && SIZEOF_LONG == sizeof(long) &&
+                  SIZEOF_WCHAR_T == sizeof(wchar_t) && SIZEOF_TIME_T == sizeof(time_t),
+              "Python's headers are those of another kind of machine");
+
 namespace {
 
 // As many as ever enter non-maximum suppression.
