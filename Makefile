@@ -45,6 +45,10 @@ $(STAMPS)/cross-system: | $(STAMPS)/system
 	@scripts/setup cross-system
 	@touch $@
 
+$(STAMPS)/ssh-system: | $(STAMPS)/system
+	@scripts/setup ssh-system
+	@touch $@
+
 $(STAMPS)/mca: | $(STAMPS)/system
 	@scripts/setup mca
 	@touch $@
@@ -77,11 +81,11 @@ bench: setup $(STAMPS)/peers ## run every benchmark, write benchmarks/results (w
 # --- what a developer wants ------------------------------------------------------------------------------------------
 
 .PHONY: test
-test: setup lint ctest ctest-sanitized ctest-aarch64 $(VENV)/.torch ## every check in small: lint, C++ tests (also sanitized), Python tests
+test: setup $(STAMPS)/ssh-system lint ctest ctest-sanitized ctest-aarch64 $(VENV)/.torch ## every check in small: lint, C++ tests (also sanitized), Python tests
 	@$(PYTHON) -m pytest -n $(JOBS) -m "not slow"
 
 .PHONY: test-full
-test-full: setup $(STAMPS)/peers $(STAMPS)/mca lint ctest ctest-sanitized ctest-aarch64 $(VENV)/.torch fuzz ## the long ones too: fuzzing, sweeps, training
+test-full: setup $(STAMPS)/ssh-system $(STAMPS)/peers $(STAMPS)/mca lint ctest ctest-sanitized ctest-aarch64 $(VENV)/.torch fuzz ## the long ones too: fuzzing, sweeps, training
 	@$(PYTHON) -m pytest -n $(JOBS) --timeout 3600
 
 .PHONY: lint

@@ -17,9 +17,9 @@ from benchmarks.results import RESULTS, command_line, save
 from sanderling.cli.arguments import positive_float, thread_counts
 from sanderling.cli.bench_table import summary
 from sanderling.cli.console import Progress
-from sanderling.cli.contest import Limits
+from sanderling.cli.contest import INCOMPLETE, Limits
 from sanderling.cli.peers import peer_names, require
-from sanderling.cli.session import INCOMPLETE, machine_limits, new_document
+from sanderling.cli.session import machine_limits, new_document
 from sanderling.cli.study import StudyInterrupted, study
 from sanderling.cli.subject import make_subject
 

@@ -10,6 +10,7 @@ import argparse
 import shlex
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,12 +20,15 @@ from sanderling.cli.errors import CommandError
 
 if TYPE_CHECKING:
     from sanderling.cli.contest import Limits
+    from sanderling.cli.study import Part
+    from sanderling.compiler.remote import Address
 
 EXAMPLES = """\
   sanderling bench birds.sand
   sanderling bench birds.sand --threads 1,2 --duration 20 --json bench.json
   sanderling bench model.onnx --peers all --targets x86-64-v4,x86-64-v3
   sanderling bench birds.sand --peers none --runs 500
+  sanderling bench birds.sand --on ssh://pi@raspberrypi --threads 1,4
   sanderling bench --report bench.json --html bench.html --png charts
   sanderling bench --compare old.json new.json --threshold 5%
   sanderling bench --install-peers
@@ -58,7 +62,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--peers",
         type=peer_names,
-        default=("onnxruntime",),
         metavar="P[,P…]",
         help=f"{', '.join(NAMES)}, all, or none (default: onnxruntime)",
     )
@@ -74,6 +77,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--hold-peers",
         action="store_true",
         help="measure peers also held to the instructions of our targets, where they can be",
+    )
+    parser.add_argument(
+        "--on",
+        type=_address,
+        metavar="ssh://[USER@]HOST[:PORT][/FOLDER]",
+        help="measure our variant on a device, through ssh",
     )
     limit = parser.add_mutually_exclusive_group()
     limit.add_argument(
@@ -105,6 +114,16 @@ def _names(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(filter(None, text.split(","))))
 
 
+def _address(text: str) -> Address:
+    from sanderling.compiler.errors import CompileError
+    from sanderling.compiler.remote import Address
+
+    try:
+        return Address.parse(text)
+    except CompileError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
 def execute(args: argparse.Namespace) -> int:
     from sanderling.cli import bench_stored
 
@@ -114,7 +133,7 @@ def execute(args: argparse.Namespace) -> int:
     if args.report:
         return bench_stored.report(args)
     from sanderling.cli import peers, session
-    from sanderling.cli.contest import Limits
+    from sanderling.cli.contest import INCOMPLETE, Limits
 
     if args.install_peers:
         with Progress() as progress:
@@ -125,7 +144,7 @@ def execute(args: argparse.Namespace) -> int:
         if args.install_peers:
             return 0
         raise CommandError("which model? Name a package or a model file; see sanderling bench --help")
-    peers.require(args.peers)
+    peers.require(_peers(args))
 
     limits = (
         Limits(runs=args.runs, seconds=3600.0)
@@ -139,7 +158,7 @@ def execute(args: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         if not document["rows"]:
             raise
-        document["note"] = session.INCOMPLETE
+        document["note"] = INCOMPLETE
         print("sanderling: interrupted; what was measured until then follows", file=sys.stderr)
         code = _INTERRUPTED
     _show(document, args)
@@ -147,31 +166,73 @@ def execute(args: argparse.Namespace) -> int:
 
 
 def _measure(document: dict[str, Any], args: argparse.Namespace, limits: Limits) -> None:
-    from sanderling.cli.session import machine_limits
-    from sanderling.cli.study import StudyInterrupted, study
-    from sanderling.cli.subject import make_subject
+    from sanderling.cli.study import StudyInterrupted
 
     with Progress() as progress, tempfile.TemporaryDirectory(prefix="sanderling-bench-") as name:
-        folder = Path(name)
-        subject = make_subject(args.model, args.targets, folder, inputs=args.input or (), progress=progress)
-        progress("measuring the limits of the machine")
-        document["limits"] = machine_limits(subject.targets)
+        parts = _there if args.on else _here
         try:
-            for part in study(
-                subject,
-                folder,
-                wanted=args.peers,
-                threads=args.threads,
-                limits=limits,
-                seed=args.seed,
-                hold=args.hold_peers,
-                progress=progress,
-            ):
+            for part in parts(document, args, limits, Path(name), progress):
                 document["rows"] += part.rows
                 document["layers"] += part.layers
         except StudyInterrupted as stop:
             document["rows"] += stop.part.rows
             raise
+
+
+def _here(
+    document: dict[str, Any], args: argparse.Namespace, limits: Limits, folder: Path, progress: Progress
+) -> Iterator[Part]:
+    """On this machine, beside the peers."""
+    from sanderling.cli.session import machine_limits
+    from sanderling.cli.study import study
+    from sanderling.cli.subject import make_subject
+
+    subject = make_subject(args.model, args.targets, folder, inputs=args.input or (), progress=progress)
+    progress("measuring the limits of the machine")
+    document["limits"] = machine_limits(subject.targets)
+    yield from study(
+        subject,
+        folder,
+        wanted=_peers(args),
+        threads=args.threads,
+        limits=limits,
+        seed=args.seed,
+        hold=args.hold_peers,
+        progress=progress,
+    )
+
+
+def _there(
+    document: dict[str, Any], args: argparse.Namespace, limits: Limits, folder: Path, progress: Progress
+) -> Iterator[Part]:
+    """On a device, alone."""
+    from sanderling.cli.remote_bench import best_target, remote_study
+    from sanderling.cli.session import machine_limits
+    from sanderling.cli.subject import make_subject
+    from sanderling.compiler.remote import Device
+
+    progress(f"connecting to {args.on}")
+    with Device(args.on) as device:
+        document["machine"] = device.facts.to_json()
+        document["settings"]["pinned"] = False
+        targets = args.targets or (best_target(device, args.model),)
+        subject = make_subject(args.model, targets, folder, inputs=args.input or (), progress=progress)
+        progress("measuring the limits of the machine")
+        with device.serve(threads=1) as server:
+            document["limits"] = machine_limits(subject.targets, server)
+        yield from remote_study(
+            device, subject, threads=args.threads, limits=limits, seed=args.seed, progress=progress
+        )
+
+
+def _peers(args: argparse.Namespace) -> tuple[str, ...]:
+    """Those that were named; ONNX Runtime if none were. Raises CommandError for peers on a device."""
+    if args.on and args.peers:
+        raise CommandError("peers are measured on this machine only: leave out --peers or --on")
+    if args.peers is None:
+        return () if args.on else ("onnxruntime",)
+    wanted: tuple[str, ...] = args.peers
+    return wanted
 
 
 def _show(document: dict[str, Any], args: argparse.Namespace) -> None:

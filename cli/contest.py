@@ -28,6 +28,7 @@ TURN_SECONDS = 0.25
 WARM_UP_SECONDS = 0.5
 WARM_UP_RUNS = 50
 STARTS = 3
+INCOMPLETE = "incomplete: interrupted"
 _LOAD_SECONDS = 300.0  # that loading may take, and a single run beyond its time
 _REFERENCE = "onnxruntime"
 
@@ -211,7 +212,7 @@ def measure(
             _take_turns(running, limits, note)
         except KeyboardInterrupt:
             measured = [person for person in people if person.times or person.entry.note is not None]
-            raise Interrupted([p.result(threads, "incomplete: interrupted") for p in measured]) from None
+            raise Interrupted([p.result(threads, INCOMPLETE) for p in measured]) from None
         return [person.result(threads) for person in people]
 
 
@@ -272,19 +273,22 @@ def _check(person: _Participant, path: Path, reference: Arrays | str) -> None:
     """A wrong answer stays in the contest, marked."""
     assert person.child is not None
     person.child.ask("save", path=str(path), timeout=_LOAD_SECONDS)
+    if person.entry.runtime == _REFERENCE and not isinstance(reference, str):
+        return
+    person.outcome, person.note, person.error = judge(load_arrays(path), reference)
+
+
+def judge(outputs: Arrays, reference: Arrays | str) -> tuple[Outcome, str | None, float | None]:
+    """Outcome, what is wrong, and error of outputs. A `reference` that is a text is the reason for none."""
     if isinstance(reference, str):
-        person.outcome, person.note = "unchecked", reference
-        return
-    if person.entry.runtime == _REFERENCE:
-        return
+        return "unchecked", reference, None
     try:
-        person.error = relative_error(load_arrays(path), reference)
-    except DisagreementError as error:
-        person.outcome, person.note = "wrong", str(error)
-        return
-    if person.error > TOLERANCE:
-        person.outcome = "wrong"
-        person.note = f"error {person.error:.1e} of the largest output, more than {TOLERANCE:g}"
+        error = relative_error(outputs, reference)
+    except DisagreementError as problem:
+        return "wrong", str(problem), None
+    if error > TOLERANCE:
+        return "wrong", f"error {error:.1e} of the largest output, more than {TOLERANCE:g}", error
+    return "right", None, error
 
 
 def _take_turns(

@@ -19,8 +19,6 @@ from sanderling.compiler.errors import CompileError
 from sanderling.compiler.files import replacing
 from sanderling.compiler.serve import Server
 
-INCOMPLETE = "incomplete: interrupted"
-
 
 def new_document(limits: Limits, seed: int, command: str) -> dict[str, Any]:
     """A document without results; docs/benchmarks.md says what everything means."""

@@ -53,6 +53,13 @@ class Subject:
         return make_inputs({name: TensorType(*spec) for name, spec in self.inputs.items()}, seed=seed)
 
 
+def is_model(path: Path) -> bool:
+    """Whether a file has to be compiled first. Raises CommandError if there is none."""
+    if not path.exists():
+        raise CommandError(f"{path}: no such file")
+    return path.suffix in _MODELS
+
+
 def make_subject(
     path: Path,
     targets: Sequence[str],
@@ -68,9 +75,7 @@ def make_subject(
     CommandError if there is no such file, ModelError if the model is no model; a model that we cannot
     compile is left to the others.
     """
-    if not path.exists():
-        raise CommandError(f"{path}: no such file")
-    if path.suffix in _MODELS:
+    if is_model(path):
         return _from_model(path, targets, folder, inputs, progress, options)
     return _from_package(path, targets, folder)
 

@@ -24,6 +24,7 @@ from .errors import CompileError
 _PROTOCOL = ["ok", "sanderling-serve", "1"]
 _MAX_LINE = 1 << 20
 _PIECE = 1 << 20
+_BATCH = 200  # commands on their way; their replies fit into a pipe
 _PATIENCE = 2.0  # seconds that a child may take to leave
 
 
@@ -73,18 +74,23 @@ def find_runner() -> Path:
 class Server:
     """A running `sanderling-run --serve`; leave the `with` block to end it.
 
-    `command` starts the tool (default: `find_runner`). Every method raises CompileError if the child refuses,
-    dies, or is silent for more than `timeout` seconds.
+    `command` starts the tool (default: `find_runner`); errors call it `name`. Every method raises
+    CompileError if the child refuses, dies, or is silent for more than `timeout` seconds.
     """
 
     def __init__(
-        self, command: Sequence[str | Path] | None = None, *, threads: int = 1, timeout: float = 120.0
+        self,
+        command: Sequence[str | Path] | None = None,
+        *,
+        threads: int = 1,
+        timeout: float = 120.0,
+        name: str | None = None,
     ) -> None:
         self._timeout = timeout
         self._buffer = b""
         self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the child
         line = [str(part) for part in command or (find_runner(),)]
-        self._name = " ".join(line)
+        self._name = name or " ".join(line)
         try:
             self._child = subprocess.Popen(
                 [*line, "--serve", "--threads", str(threads)],
@@ -123,6 +129,18 @@ class Server:
         done, least, median, *_ = self._numbers("run", 5, self._ask("run", str(runs)))
         return RunTimes(done, least * 1e-9, median * 1e-9)
 
+    def times(self, runs: int) -> list[float]:
+        """Seconds of each of so many runs, one right after the other.
+
+        The commands are sent in advance, so that the way there and back lies between none of them.
+        """
+        seconds: list[float] = []
+        while len(seconds) < runs:
+            batch = min(_BATCH, runs - len(seconds))
+            self._write(b"run 1\n" * batch, "run")
+            seconds += [self._numbers("run", 5, self._answer("run"))[1] * 1e-9 for _ in range(batch)]
+        return seconds
+
     def profile(self, runs: int) -> list[CallTimes]:
         """Times of every call, in order."""
         _, size = self._numbers("profile", 2, self._ask("profile", str(runs)))
@@ -147,6 +165,11 @@ class Server:
             self._errors.seek(0)
             self._said = self._errors.read(4096).decode(errors="replace").strip()
             self._errors.close()
+
+    @property
+    def alive(self) -> bool:
+        """Whether the child is still there: then it was only a request that failed."""
+        return self._child.poll() is None
 
     def __enter__(self) -> Self:
         return self
@@ -199,9 +222,9 @@ class Server:
 
     def _receive(self, command: str) -> None:
         """Wait for more bytes, for as long as silence is allowed."""
-        if not select.select([self._stdout], [], [], self._timeout)[0]:
+        data = receive(self._stdout, self._timeout)
+        if data is None:
             raise CompileError(f"{self._name}: {command}: no answer within {self._timeout:g} s")
-        data = os.read(self._stdout.fileno(), _PIECE)
         if not data:
             raise self._died(command)
         self._buffer += data
@@ -219,6 +242,13 @@ class Server:
     def _died(self, command: str) -> CompileError:
         self.close(patience=_PATIENCE)
         return CompileError(f"{self._name}: {command}: {describe_exit(self._child.returncode, self._said)}")
+
+
+def receive(pipe: IO[bytes], timeout: float) -> bytes | None:
+    """What has come, as soon as anything has; empty at the end, None if nothing came in so many seconds."""
+    if not select.select([pipe], [], [], max(timeout, 0))[0]:
+        return None
+    return os.read(pipe.fileno(), _PIECE)
 
 
 def describe_exit(code: int, said: str) -> str:

@@ -326,3 +326,25 @@ def test_interrupted_bench_keeps_what_it_has(tiny_package: Path, tmp_path: Path)
     assert document["note"] == "incomplete: interrupted"
     assert all(row["note"] == "incomplete: interrupted" for row in document["rows"])
     assert [path.name for path in tmp_path.iterdir()] == ["b.json"]
+
+
+BAD_BENCHES = {
+    "no model": ([], "which model?"),
+    "peers on a device": (
+        ["m.onnx", "--on", "ssh://box", "--peers", "ncnn"],
+        "measured on this machine only",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BAD_BENCHES)
+def test_bench_refuses_what_makes_no_sense(sanderling: Command, case: str) -> None:
+    arguments, cause = BAD_BENCHES[case]
+    outcome = sanderling("bench", *arguments)
+    assert (outcome.code, cause in outcome.err) == (1, True), outcome.err
+
+
+def test_bench_wants_an_address_of_a_device(sanderling: Command) -> None:
+    outcome = sanderling("bench", "m.onnx", "--on", "box")
+    assert outcome.code == 2
+    assert "no address of the form ssh://" in outcome.err
