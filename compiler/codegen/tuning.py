@@ -22,7 +22,7 @@ from ..target import Target
 from .builder import Kernel
 from .object import compile_object, link
 from .templates import relayout
-from .workload import Relayout, Workload
+from .workload import Relayout, Workload, ceil_div
 
 Mode = Literal["none", "quick", "full"]
 Measure = Callable[[Program], Sequence[float]]
@@ -106,16 +106,17 @@ def _trial_program(
         work, module, _ = pending[key]
         kernel = module.build(work, config, target, f"k{index}")
         kernels.append(kernel)
-        args = []
+        args, used = [], 0
         for argument in kernel.arguments[:-1]:
             if argument.scratch:
-                args.append(Arg("scratch", "", "both", argument.size * 4))
-                scratch = max(scratch, argument.size * 4)
+                args.append(Arg("scratch", "", "both", argument.size * 4, used))
+                used += ceil_div(argument.size * 4, 64) * 64
                 continue
             name = f"{key}.{argument.name}"
             if name not in params:
                 params[name] = rng.standard_normal(argument.size, dtype=np.float32)
             args.append(Arg("param", name, "read", argument.size * 4))
+        scratch = max(scratch, used)
         output = kernel.arguments[-1]
         buffers[f"out{index}"] = output.size * 4
         args.append(Arg("buffer", f"out{index}", "write", output.size * 4))

@@ -1,8 +1,8 @@
 """Attention by rows: query times keys, scale and masks, softmax, times values, without the scores in memory.
 
 Matches: Attention workloads. One task is `chunk` queries of one head: their scores stay in the thread's
-scratch, and so in the cache. Keys are rearranged once for each head that a thread works on. The sum of a row
-of the softmax divides at the very end.
+scratch, and so in the cache. Keys and values are rearranged once for each head that a thread works on: they
+come from wide rows, a page apart. The sum of a row of the softmax divides at the very end.
 """
 
 from __future__ import annotations
@@ -13,13 +13,16 @@ from math import prod
 from tvm import tirx
 
 from ...target import Target
+from .. import tile
 from ..builder import Expr, Kernel, KernelBuilder, broadcast, const, load
 from ..object import tvm_target
 from ..product import Matrix, Product, batch_bases
 from ..vectors import Square
 from ..workload import Attention, ceil_div
-from .matmul import finisher, tiles
+from .matmul import finisher
 from .rows import Row, powers
+
+_CHUNK = 96  # queries: enough to make rearranging cheap, few enough for several threads
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,16 +43,27 @@ class Config:
 def candidates(work: Attention, target: Target) -> list[Config]:
     # Scores of a task shall leave room in the second-level cache for keys and values.
     most = max(1, target.l2_bytes // 4 // (4 * work.keys))
-    found: dict[Config, None] = {}
-    best = tiles(work.rows, work.keys, target)
-    for rows, keys in [*best, *tiles(work.rows, work.width, target)]:
-        columns = ceil_div(work.width, target.lanes)
-        widths = [w for r, w in tiles(work.rows, work.width, target) if r == rows]
-        values = widths[0] if widths else min(keys, columns)
-        keys = min(keys, ceil_div(work.keys, target.lanes))
-        chunk = max(1, min(most, 96, work.rows) // rows) * rows
-        found[Config(rows, keys, values, chunk)] = None
-    return list(found)[:4]
+    blocks = [ceil_div(columns, target.lanes) for columns in (work.keys, work.width)]
+    shapes = [(min(rows, work.rows), width) for rows, width in tile.shapes(target)]
+    pairs = {
+        (rows, min(keys, blocks[0]), min(values, blocks[1]))
+        for rows, keys in shapes
+        for other, values in shapes
+        if rows == other
+    }
+
+    def cost(pair: tuple[int, int, int]) -> float:
+        rows, *widths = pair
+        steps = [
+            inner * ceil_div(n, width) * tile.step_cost(target, rows, width)
+            for inner, n, width in zip((work.inner, work.keys), blocks, widths, strict=True)
+        ]
+        return ceil_div(work.rows, rows) * sum(steps)
+
+    return [
+        Config(rows, keys, values, max(1, min(most, _CHUNK, work.rows) // rows) * rows)
+        for rows, keys, values in sorted(pairs, key=lambda pair: (cost(pair), pair))[:4]
+    ]
 
 
 def tasks(work: Attention, config: Config, target: Target) -> int:
@@ -57,7 +71,7 @@ def tasks(work: Attention, config: Config, target: Target) -> int:
 
 
 def build(work: Attention, config: Config, target: Target, symbol: str) -> Kernel:
-    """The kernel. Arguments: queries, keys, values, operands of the steps, scratch (three), output."""
+    """The kernel. Arguments: queries, keys, values, operands of the steps, scratch (four), output."""
     lanes, chunk = target.lanes, config.chunk
     pitch = ceil_div(work.keys, lanes) * lanes
     builder = KernelBuilder(symbol)
@@ -69,6 +83,7 @@ def build(work: Attention, config: Config, target: Target, symbol: str) -> Kerne
         for index, own in enumerate(work.operands)
     ]
     packed = builder.scratch("packed", work.inner * pitch)
+    held_values = builder.scratch("held_values", work.keys * ceil_div(work.width, lanes) * lanes)
     scores = builder.scratch("scores", chunk * pitch)
     factors = builder.scratch("factors", chunk)
     output = builder.pointer("output", work.span(work.output, work.rows, work.width), 4)
@@ -81,7 +96,7 @@ def build(work: Attention, config: Config, target: Target, symbol: str) -> Kerne
     )  # fmt: skip
     out_of = Product(
         builder, (config.rows, config.values), (work.rows, work.keys, work.width), lanes, acc,
-        by_lane=by_lane,
+        packed=held_values, by_lane=by_lane,
     )  # fmt: skip
     row = Row(builder, work.keys, lanes)
     chunks = ceil_div(work.rows, chunk)
@@ -90,8 +105,10 @@ def build(work: Attention, config: Config, target: Target, symbol: str) -> Kerne
         part = builder.bind("part", tirx.floormod(task, chunks))
         bases = batch_bases(builder, tirx.floordiv(task, chunks), work.batch, strides)
         right = Matrix(keys, bases[1], *work.second[-2:])
+        mixed = Matrix(values, bases[2], *work.third[-2:])
         with builder.when(tirx.Or(part == 0, task == builder.lo)):
             into.pack(right, square)
+            out_of.pack(mixed, None)
         begin: Expr = builder.bind("begin", part * chunk)
         end: Expr = work.rows if chunks == 1 else builder.bind("end", tirx.min(begin + chunk, work.rows))
         held = Matrix(scores, builder.bind("held", begin * -pitch), pitch, 1)
@@ -107,5 +124,5 @@ def build(work: Attention, config: Config, target: Target, symbol: str) -> Kerne
             position = bases[-1] + line * work.output[-2] + column
             builder.store_first(output, position, value * factor, count, lanes)
 
-        out_of.run(begin, end, held, Matrix(values, bases[2], *work.third[-2:]), divided)
+        out_of.run(begin, end, held, mixed, divided)
     return builder.finish(tvm_target(target))

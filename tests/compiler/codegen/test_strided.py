@@ -142,6 +142,49 @@ def test_attention_has_no_copies(tokens: int, check: Check) -> None:
     assert set(_kinds(program)) <= {"dense", "matmul", "rows", "attention"}
 
 
+ATTENTIONS = {
+    "odd": ((3, 2), 19, 7, 21, 13),
+    "more queries than a task": ((2,), 301, 8, 33, 16),
+    "many keys": ((1, 2), 5, 20, 700, 40),
+    "one query": ((4,), 1, 16, 50, 16),
+    "one key": ((2,), 3, 16, 1, 16),
+    "one element": ((2,), 9, 1, 17, 1),
+}
+
+
+@pytest.mark.parametrize("way", range(4))
+def test_attention_of_any_size(way: int, check: Check, target: Target) -> None:
+    shapes: dict[str, tuple[int, ...]] = {}
+    for index, (batch, queries, inner, keys, width) in enumerate(ATTENTIONS.values()):
+        shapes |= {f"q{index}": (*batch, queries, inner), f"k{index}": (*batch, keys, inner)}
+        shapes |= {f"v{index}": (*batch, keys, width), f"m{index}": (queries, keys)}
+    net = Net(**shapes)
+    for index, (batch, queries, _, keys, width) in enumerate(ATTENTIONS.values()):
+        rank, scores = len(batch), (*batch, queries, keys)
+        turned = net.transpose(f"k{index}", *range(rank), rank + 1, rank)
+        x = net.op("MatMul", f"q{index} {turned}", scores)
+        x = net.op("Mul", f"{x} {net.scalar(0.3)}", scores)
+        x = net.op("Add", f"{x} m{index}", scores)
+        x = net.op("Add", f"{x} {net.constant(keys)}", scores)
+        x = net.op("Softmax", x, scores, axis=rank + 1)
+        net.op("MatMul", f"{x} v{index}", (*batch, queries, width))
+
+    def choose(works: Any) -> Any:
+        found = {key: module.candidates(work, target) for key, (work, module) in works.items()}
+        return {key: configs[way % len(configs)] for key, configs in found.items()}
+
+    program = check(net.graph(), choose=choose)
+    assert _kinds(program).count("attention") == len(ATTENTIONS)
+
+
+def test_attention_whose_weights_are_an_output_is_not_joined(check: Check) -> None:
+    net = Net(q=(2, 9, 8), k=(2, 8, 11), v=(2, 11, 5))
+    weights = net.op("Softmax", net.op("MatMul", "q k", (2, 9, 11)), (2, 9, 11), axis=2)
+    y = net.op("MatMul", f"{weights} v", (2, 9, 5))
+    program = check(net.graph().with_(outputs=(y, weights)))
+    assert _kinds(program) == ["matmul", "rows", "matmul"]
+
+
 def test_dense_takes_residuals_scales_and_both_gelus(check: Check) -> None:
     net = Net(x=(21, 40), r=(21, 37))
     for approximate in ("none", "tanh"):
