@@ -44,7 +44,9 @@ def accept(
     done = {
         target.name: reports[target.name]
         if runs_here(target)
-        else replace(reports[target.name], note=_ELSEWHERE)
+        else replace(
+            reports[target.name], note="; ".join(filter(None, (_ELSEWHERE, reports[target.name].note)))
+        )
         for target in targets
     }
     with tempfile.TemporaryDirectory(prefix="sanderling-") as folder:

@@ -44,6 +44,8 @@ class Tuning:
     measure: Callable[[Program], Sequence[float]] | None
 
 
+_ESTIMATED = "kernels that the tuning database does not know were chosen by estimate"
+
 Generate = Callable[[Graph, Target, Tuning], Program]
 
 
@@ -276,6 +278,7 @@ def _native(context: _Context, source: _Source, graph: Graph, target: Target) ->
     variant = make_variant(program, target, pipeline=source.record, labels=source.package.labels)
     report = TargetReport(
         native=True,
+        note="" if runs_here(target) else _ESTIMATED,
         sizes={
             "kernels_bytes": len(variant.kernels),
             "params_bytes": len(variant.params),

@@ -156,6 +156,7 @@ def test_several_targets_share_one_package_and_only_those_that_run_here_are_meas
     other = report.targets["elsewhere"]
     assert other.native
     assert (other.errors, other.latency) == (None, None)
+    assert "chosen by estimate" in other.note
     assert "this machine cannot run it" in other.note
     assert set(manifest(output)["variants"]) == {host.name, "elsewhere"}
 
