@@ -330,3 +330,22 @@ def test_command_that_cannot_read_leaves_no_page(sanderling: Command, tmp_path: 
     assert outcome.code == 1
     assert "not a benchmark document" in outcome.err
     assert not (tmp_path / "p.html").exists()
+
+
+def test_what_bench_measures_can_be_shown_and_compared(
+    sanderling: Command, tiny_package: Path, tmp_path: Path
+) -> None:
+    stored, page = tmp_path / "bench.json", tmp_path / "bench.html"
+    outcome = sanderling(
+        "bench", tiny_package, "--runs", 20, "--json", stored, "--html", page, "--png", tmp_path / "charts"
+    )
+    assert outcome.code == 0, outcome.err
+    names = {path.stem for path in (tmp_path / "charts").iterdir()}
+    assert {"speed-up", "latency-1-thread", "memory", "start-up"} < names
+    assert any(name.startswith("roofline-") for name in names)
+    shown = page.read_text()
+    assert "Every runtime gave right answers" in shown
+    assert sanderling("bench", "--report", stored, "--html", tmp_path / "again.html").code == 0
+    assert (tmp_path / "again.html").read_text() == shown
+    outcome = sanderling("bench", "--compare", stored, stored)
+    assert (outcome.code, outcome.err) == (0, "")
