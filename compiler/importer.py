@@ -15,7 +15,7 @@ from .errors import ModelError, UnsupportedError, raise_all
 from .frontends.onnx import OnnxModel
 from .graph import Array, AttributeValue, Bound, Graph, Node, TensorType
 from .onnx_nodes import attributes_of, model_of
-from .onnx_types import elem_type, static_type, to_array
+from .onnx_types import elem_type, numpy_name, static_type, to_array
 from .passes.fold_constants import Folder
 from .shape import infer_types
 
@@ -43,6 +43,7 @@ def to_graph(model: OnnxModel) -> Graph:
     return importer.graph()
 
 
+_MAX_EYE_BYTES = 1 << 24
 _MAX_TENSOR_BYTES = 1 << 31  # no runtime at the edge could hold more
 
 
@@ -170,6 +171,41 @@ class Importer:
         """A Cast, whose type is known here: so a constant stays a constant."""
         to = elem_type(self._type(node.input[1], node).dtype)
         self._plain(helper.make_node("Cast", node.input[:1], node.output, name=node.name, to=to))
+
+    def _eye_like(self, node: NodeProto) -> None:
+        """Nothing but the shape and the type of its input matters."""
+        type_ = self._type(node.input[0], node)
+        given = {attribute.name: attribute.i for attribute in node.attribute}
+        dtype = numpy_name(given["dtype"], f"node {node.name!r}") if "dtype" in given else type_.dtype
+        if len(type_.shape) != 2:
+            raise ModelError(f"node {node.name!r} (EyeLike) takes a matrix, not {list(type_.shape)}")
+        if type_.size * np.dtype(dtype).itemsize > _MAX_EYE_BYTES:
+            raise UnsupportedError(self.name(node), "EyeLike", f"its matrix {type_.shape} is too large")
+        eye = np.eye(*type_.shape, given.get("k", 0)).astype(dtype)
+        self._define(self._rename(node.output[0]), eye)
+
+    def _compress(self, node: NodeProto) -> None:
+        """By a constant it is a Gather."""
+        condition = self.constant(node.input[1])
+        if condition is None:
+            self._plain(node)
+            return
+        x = self._type(node.input[0], node)
+        axis = [attribute.i for attribute in node.attribute if attribute.name == "axis"]
+        chosen = self.given(f"{node.output[0]}_chosen", np.flatnonzero(condition))
+        source = self.resolve(node.input[0])
+        if not axis:
+            flat = self._value(f"{node.output[0]}_flat", x.dtype, (x.size,))
+            one = self.given("flat", np.array([x.size], np.int64))
+            self._nodes.append(Node(self._fresh("reshape"), "Reshape", (source, one), (flat,)))
+            source = flat
+        along = axis[0] % len(x.shape) if axis else 0
+        shape = list(x.shape) if axis else [x.size]
+        shape[along] = self.types[chosen].size
+        if min(shape) == 0:
+            raise UnsupportedError(self.name(node), "Compress", "nothing is left of its input")
+        made = TensorType(x.dtype, tuple(shape))
+        self.make("Gather", (source, chosen), node.output[0], made, axis=along)
 
     def _finder(self, node: NodeProto) -> None:
         """A node that finds as much as the data has: the most there can be, and how much there is.
@@ -395,7 +431,9 @@ class Importer:
 
 _RULES: Mapping[str, Callable[[Importer, NodeProto], None]] = {
     "CastLike": Importer._cast_like,
+    "Compress": Importer._compress,
     "Constant": Importer._constant,
+    "EyeLike": Importer._eye_like,
     "If": follow_if,
     "Loop": follow_loop,
     "NonMaxSuppression": Importer._finder,

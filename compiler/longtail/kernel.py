@@ -237,7 +237,7 @@ class Kernel:
         """Every integer expression whose form decides what may be merged."""
         indices = [index for load in loads(expr) for index in self._index(load.source, load.indices)]
         found = [*indices, *conditions(expr), *_casts(expr)]
-        return [map_loads(probe, lambda load: tirx.const(0, str(load.ty.dtype))) for probe in found]
+        return [map_loads(probe, lambda load: tirx.const(1, str(load.ty.dtype))) for probe in found]
 
     def strides(self, expr: Expr, var: Expr) -> list[int | None]:
         """By how many elements each load of `expr` moves with `var`; None if not by a constant."""

@@ -92,6 +92,51 @@ def _cast(value: str, out: str, dtype: str) -> Node:
     )
 
 
+def _wide_cast(graph: Graph, node: Node) -> Graph:
+    """No instruction turns float64 into float16 at once."""
+    source, out = graph.types[node.inputs[0]], graph.types[node.outputs[0]]
+    if {source.dtype, out.dtype} != {"float64", "float16"}:
+        return graph
+    middle = f"{node.outputs[0]}.float32"
+    nodes = [_cast(node.inputs[0], middle, "float32"), node.with_(inputs=(middle,))]
+    return _with_nodes(graph, nodes, {middle: TensorType("float32", source.shape)})
+
+
+def _truth_reduction(graph: Graph, node: Node) -> Graph:
+    """The largest of truths: of zeros and ones."""
+    source, out = graph.types[node.inputs[0]], graph.types[node.outputs[0]]
+    if source.dtype != "bool":
+        return graph
+    ones, found = f"{node.outputs[0]}.ones", f"{node.outputs[0]}.found"
+    nodes = [
+        _cast(node.inputs[0], ones, "int8"),
+        node.with_(inputs=(ones, *node.inputs[1:]), outputs=(found,)),
+        _cast(found, node.outputs[0], "bool"),
+    ]
+    types = {ones: TensorType("int8", source.shape), found: TensorType("int8", out.shape)}
+    return _with_nodes(graph, nodes, types)
+
+
+def _quantized_product(graph: Graph, node: Node) -> Graph:
+    """Sums of integers, scaled once."""
+    a, a_scale, a_zero, b, b_scale, b_zero, y_scale, y_zero = node.inputs
+    out = graph.types[node.outputs[0]]
+    names = ("sums", "real", "scale", "scaled")
+    sums, real, scale, scaled = (f"{node.outputs[0]}.{name}" for name in names)
+    kind = graph.types[a_scale].dtype
+    shape = np.broadcast_shapes(graph.types[a_scale].shape, graph.types[b_scale].shape)
+    nodes = [
+        Node(sums, "MatMulInteger", (a, b, a_zero, b_zero), (sums,)),
+        _cast(sums, real, kind),
+        Node(scale, "Mul", (a_scale, b_scale), (scale,)),
+        Node(scaled, "Mul", (real, scale), (scaled,)),
+        Node(node.name, "QuantizeLinear", (scaled, y_scale, y_zero), node.outputs),
+    ]
+    types = {sums: TensorType("int32", out.shape), scale: TensorType(kind, shape)}
+    types |= dict.fromkeys((real, scaled), TensorType(kind, out.shape))
+    return _with_nodes(graph, nodes, types)
+
+
 def _lp_normalization(graph: Graph, node: Node) -> Graph:
     """x divided by its norm along one axis; a zero row stays zero."""
     axis, power = node.attributes.get("axis", -1), node.attributes.get("p", 2)
@@ -131,8 +176,12 @@ def _is_infinite(graph: Graph, node: Node) -> Graph:
 
 
 _REWRITES: dict[str, Callable[[Graph, Node], Graph]] = {
+    "Cast": _wide_cast,
     "Concat": _concat,
     "IsInf": _is_infinite,
     "LpNormalization": _lp_normalization,
     "Pow": _pow,
+    "QLinearMatMul": _quantized_product,
+    "ReduceMax": _truth_reduction,
+    "ReduceMin": _truth_reduction,
 }

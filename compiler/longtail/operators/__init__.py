@@ -6,10 +6,11 @@ from collections.abc import Callable, Mapping
 
 from ...graph import Graph, Node
 from ..computation import Computation
-from . import indexing, resize
+from . import indexing, recurrent, resize
 
 OPERATORS: Mapping[str, Callable[[Graph, Node, str], Computation]] = {
     **indexing.OPERATORS,
+    **recurrent.OPERATORS,
     **resize.OPERATORS,
 }
 

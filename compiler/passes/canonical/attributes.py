@@ -21,14 +21,16 @@ def defaults(op: str, opset: int) -> dict[str, AttributeValue]:
         default = attribute.default_value
         if default.type != AttributeProto.UNDEFINED:
             value: Any = helper.get_attribute_value(default)
-            found[name] = (
-                value.decode() if isinstance(value, bytes) else tuple(value) if _is_list(value) else value
-            )
+            found[name] = tuple(map(_plain, value)) if _is_list(value) else _plain(value)
     return found
 
 
+def _plain(value: Any) -> Any:
+    return value.decode() if isinstance(value, bytes) else value
+
+
 def _is_list(value: Any) -> bool:
-    return not isinstance(value, int | float | str)
+    return not isinstance(value, int | float | str | bytes)
 
 
 def number(node: Node, name: str, default: float) -> float:

@@ -142,7 +142,8 @@ def reduce(rewriter: Rewriter, node: Node) -> bool:
     axes = tuple(sorted(axis(a, rank) for a in axes))
     if not axes:
         if integer(node, "noop_with_empty_axes", 0):
-            raise UnsupportedError(node.name, node.op, "it reduces over no axis at all")
+            rewriter.emit("Identity", (x,), y, name=node.name)
+            return True
         axes = tuple(range(rank))
     keep = integer(node, "keepdims", 1)
     if (

@@ -94,10 +94,9 @@ def transposed_convolution(rewriter: Rewriter, node: Node) -> bool:
                 window.strides, sizes, extra, window.extents, wanted, strict=True
             )
         ]
-        if min(totals) < 0:
-            raise UnsupportedError(
-                node.name, node.op, f"its output shape {wanted} is larger than its windows reach"
-            )
+        # What no window reaches is padding of the output, too.
+        extra = tuple(more + max(0, -total) for more, total in zip(extra, totals, strict=True))
+        totals = [max(0, total) for total in totals]
         less, more_ = tuple(total // 2 for total in totals), tuple(total - total // 2 for total in totals)
         before, after = (less, more_) if automatic == "SAME_UPPER" else (more_, less)
         if automatic == "VALID":
