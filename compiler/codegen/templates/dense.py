@@ -18,6 +18,7 @@ from ...target import Target
 from .. import epilogue, tile
 from ..builder import Expr, Kernel, KernelBuilder, load, load_first
 from ..object import tvm_target
+from ..product import accumulate
 from ..tile import Tile
 from ..workload import Dense, ceil_div
 
@@ -35,15 +36,13 @@ class Config:
 
 def candidates(work: Dense, target: Target) -> list[Config]:
     blocks = ceil_div(work.columns, target.lanes)
-    if target.vector_registers >= 32:
-        tiles = [(10, 2), (6, 4), (7, 3), (14, 2), (4, 4), (1, 4), (1, 8)]
-    else:
-        tiles = [(5, 2), (4, 3), (6, 2), (4, 2), (2, 4), (1, 4), (1, 8)]
-    found = dict.fromkeys(Config(min(rows, work.rows), min(width, blocks)) for rows, width in tiles)
+    # A single row reads the weights once: memory wants a few streams of them, whatever the registers allow.
+    shapes = [(1, 4), (1, 8)] if work.rows == 1 else tile.shapes(target)
+    found = dict.fromkeys(Config(min(rows, work.rows), min(width, blocks)) for rows, width in shapes)
 
     def cost(config: Config) -> float:
         steps = ceil_div(work.rows, config.rows) * ceil_div(blocks, config.blocks)
-        return steps * (max(config.rows * config.blocks, 8) + 0.2 * (config.rows + 2 * config.blocks))
+        return steps * tile.step_cost(target, config.rows, config.blocks)
 
     return sorted(found, key=cost)[:3]
 
@@ -96,15 +95,13 @@ def build(work: Dense, config: Config, target: Target, symbol: str) -> Kernel:
             None if bias is None else lambda block: load(bias, (first_block + block) * lanes, lanes),
         )
         at = builder.bind("at", group * (work.inner * config.blocks * lanes))
-        with builder.loop("inner", 0, work.inner) as inner:
-            weight = at + inner * (width * lanes)
-            tile.multiply_add(
-                builder,
-                acc,
-                shape,
-                lambda block: load(weights, weight + block * lanes, lanes),
-                [load(source, (row + index) * work.inner + inner) for index in range(rows)],
-            )
+        first = builder.bind("first", row * work.inner)
+        starts = [first + index * work.inner for index in range(rows)]
+        accumulate(
+            builder, acc, shape, work.inner, (source, starts, 1),
+            lambda inner, block: load(weights, at + inner * (width * lanes) + block * lanes, lanes),
+            by_lane=target.multiplies_by_lane,
+        )  # fmt: skip
         for index in range(rows):
             for block in range(width):
                 position = (row + index) * work.columns + (first_block + block) * lanes
