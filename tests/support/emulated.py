@@ -10,6 +10,8 @@ from sanderling.compiler.target import Target
 ROOT = Path(__file__).parents[2]
 SYSROOT = Path("/usr/aarch64-linux-gnu")
 TARGETS = ("aarch64-cortex-a72", "aarch64-cortex-a76")
+_ALL = "max"  # every instruction that the emulator knows, for cores that it does not
+_MODELS = {"neoverse-v1": _ALL, "neoverse-v2": _ALL}
 
 
 def emulator(target: Target) -> list[str]:
@@ -18,7 +20,7 @@ def emulator(target: Target) -> list[str]:
     """
     program = shutil.which("qemu-aarch64")
     assert program, "qemu-aarch64 is missing: run `make ctest-aarch64`, which installs it"
-    return [program, "-L", str(SYSROOT), "-cpu", target.cpu]
+    return [program, "-L", str(SYSROOT), "-cpu", _MODELS.get(target.cpu, target.cpu)]
 
 
 def runner(target: Target) -> list[str]:
