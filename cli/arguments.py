@@ -8,6 +8,10 @@ from __future__ import annotations
 import argparse
 import math
 import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sanderling.compiler.remote import Address
 
 
 def positive_int(text: str) -> int:
@@ -56,3 +60,14 @@ def percentage(text: str) -> float:
 def thread_counts(text: str) -> tuple[int, ...]:
     """`1` or `1,2,4`."""
     return tuple(positive_int(part) for part in text.split(","))
+
+
+def device_address(text: str) -> Address:
+    """`ssh://[user@]host[:port][/folder]`."""
+    from sanderling.compiler.errors import CompileError
+    from sanderling.compiler.remote import Address
+
+    try:
+        return Address.parse(text)
+    except CompileError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None

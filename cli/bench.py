@@ -14,14 +14,20 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sanderling.cli.arguments import percentage, positive_float, positive_int, seed, thread_counts
+from sanderling.cli.arguments import (
+    device_address,
+    percentage,
+    positive_float,
+    positive_int,
+    seed,
+    thread_counts,
+)
 from sanderling.cli.console import Progress, print_json
 from sanderling.cli.errors import CommandError
 
 if TYPE_CHECKING:
     from sanderling.cli.contest import Limits
     from sanderling.cli.study import Part
-    from sanderling.compiler.remote import Address
 
 EXAMPLES = """\
   sanderling bench birds.sand
@@ -80,7 +86,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--on",
-        type=_address,
+        type=device_address,
         metavar="ssh://[USER@]HOST[:PORT][/FOLDER]",
         help="measure our variant on a device, through ssh",
     )
@@ -112,16 +118,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _names(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(filter(None, text.split(","))))
-
-
-def _address(text: str) -> Address:
-    from sanderling.compiler.errors import CompileError
-    from sanderling.compiler.remote import Address
-
-    try:
-        return Address.parse(text)
-    except CompileError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def execute(args: argparse.Namespace) -> int:

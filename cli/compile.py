@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from sanderling.cli.arguments import positive_float, positive_int
+from sanderling.cli.arguments import device_address, positive_float, positive_int
 from sanderling.cli.console import Progress, print_json
 from sanderling.cli.errors import CommandError
+
+if TYPE_CHECKING:
+    from sanderling.compiler.remote import Address, Device
 
 EXAMPLES = """\
   sanderling compile model.onnx -o model.sand
   sanderling compile model.onnx -o model.sand --target x86-64-v3 --target x86-64-v4
   sanderling compile yolo.onnx -o yolo.sand --input images:1x3x640x640 --pipeline yolo.json --labels coco.txt
   sanderling compile exported.pt2 -o model.sand
+  sanderling compile model.onnx -o model.sand --on ssh://pi@raspberrypi
   sanderling compile model.onnx -o model.sand --tune full --database tuning.json --budget-ms 5
 """
 
@@ -66,6 +73,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="fail above this error, relative to ONNX Runtime's largest output (default: 1e-4)",
     )
     parser.add_argument("--no-verify", action="store_true", help="leave out the comparison with ONNX Runtime")
+    parser.add_argument(
+        "--on",
+        type=device_address,
+        metavar="ssh://[USER@]HOST[:PORT][/FOLDER]",
+        help="choose kernels by measuring on a device, through ssh; --target is the device's own by default",
+    )
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
 
 
@@ -73,11 +86,11 @@ def execute(args: argparse.Namespace) -> int:
     from sanderling import compiler
     from sanderling.compiler.frontends import InputSpec
 
-    with Progress() as progress:
+    with Progress() as progress, _device(args.on) as device:
         report = compiler.compile(
             args.model,
             output=args.output,
-            target=args.target or ["host"],
+            target=args.target or [_target(device)],
             inputs=dict(InputSpec.parse(text) for text in args.input or ()),
             tune=args.tune,
             database=args.database,
@@ -89,6 +102,7 @@ def execute(args: argparse.Namespace) -> int:
             budget_ms=args.budget_ms,
             max_error=args.max_error,
             verify=not args.no_verify,
+            device=device,
             progress=progress,
         )
     if args.json:
@@ -96,6 +110,24 @@ def execute(args: argparse.Namespace) -> int:
     else:
         print(report)
     return 0
+
+
+@contextmanager
+def _device(address: Address | None) -> Iterator[Device | None]:
+    """The device, for as long as it is needed."""
+    from sanderling.compiler.remote import Device
+
+    if address is None:
+        yield None
+        return
+    with Device(address) as device:
+        yield device
+
+
+def _target(device: Device | None) -> str:
+    from sanderling.compiler.target import host_target
+
+    return "host" if device is None else host_target(device.facts.cpuinfo, device.facts.arch).name
 
 
 def _labels(path: Path) -> list[str]:

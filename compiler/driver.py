@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from torch.nn import Module
 
     from .frontends import InputSpec, OnnxModel
+    from .remote import Device
 
     Source: TypeAlias = str | Path | bytes | ModelProto | Module | ExportedProgram
 
@@ -74,6 +75,7 @@ def compile(  # noqa: A001 - the name that everybody expects
     budget_ms: float | None = None,
     max_error: float = 1e-4,
     verify: bool = True,
+    device: Device | None = None,
     progress: Progress | None = None,
     generate: Generate = generate_native,
 ) -> Report:
@@ -99,6 +101,7 @@ def compile(  # noqa: A001 - the name that everybody expects
         budget_ms: limit on the median run on every target.
         max_error: limit on the largest difference to ONNX Runtime, relative to its largest output.
         verify: compare with ONNX Runtime, keep a self-test in the package, and measure.
+        device: measures candidates in place of this machine, for targets that it can run.
         progress: called as the work goes on.
         generate: code generation.
 
@@ -116,7 +119,7 @@ def compile(  # noqa: A001 - the name that everybody expects
         require_database(Path(database))
     source = _read(request, model, inputs or {}, example_inputs, stages)
     tuned = Database.open(*default_paths()[:-1], Path(database)) if database is not None else Database.open()
-    context = _Context(request, generate, tuned, stages)
+    context = _Context(request, generate, tuned, stages, device)
     built = [_build(context, source, target) for target in request.targets]
     package = replace(
         source.package,
@@ -153,6 +156,11 @@ class _Context:
     generate: Generate
     database: Database
     stages: Stages
+    device: Device | None
+
+    def measures(self, target: Target) -> bool:
+        """Whether candidates can be measured."""
+        return runs_here(target) if self.device is None else self.device.fits(target)
 
 
 @dataclass(frozen=True)
@@ -268,9 +276,10 @@ def _build(context: _Context, source: _Source, target: Target) -> _Built:
 
 def _native(context: _Context, source: _Source, graph: Graph, target: Target) -> _Built:
     def measure(program: Program) -> list[float]:
-        return time_calls(program, target, threads=context.request.threads)
+        return time_calls(program, target, threads=context.request.threads, device=context.device)
 
-    tuning = Tuning(context.request.tune, context.database, measure if runs_here(target) else None)
+    can_measure = context.measures(target)
+    tuning = Tuning(context.request.tune, context.database, measure if can_measure else None)
     try:
         program = context.generate(graph, target, tuning)
     finally:
@@ -278,7 +287,7 @@ def _native(context: _Context, source: _Source, graph: Graph, target: Target) ->
     variant = make_variant(program, target, pipeline=source.record, labels=source.package.labels)
     report = TargetReport(
         native=True,
-        note="" if runs_here(target) else _ESTIMATED,
+        note="" if can_measure else _ESTIMATED,
         sizes={
             "kernels_bytes": len(variant.kernels),
             "params_bytes": len(variant.params),

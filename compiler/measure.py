@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -22,6 +22,9 @@ from .reference import Reference
 from .report import Latency
 from .serve import CallTimes, Server, describe_exit, find_runner
 from .target import Target, cpu_flags
+
+if TYPE_CHECKING:
+    from .remote import Device
 
 _RUN_TIMEOUT = 600.0  # seconds for one run of a model, loading included
 _RACE_SECONDS = 3.0  # for the package and the reference together
@@ -97,8 +100,10 @@ def _run_tool(command: Sequence[object], problem: str) -> dict[str, Any]:
     return figures
 
 
-def time_calls(program: Program, target: Target, *, threads: int) -> list[float]:
-    """Least seconds of each call of a Program, which need not be a model."""
+def time_calls(
+    program: Program, target: Target, *, threads: int, device: Device | None = None
+) -> list[float]:
+    """Least seconds of each call of a Program, which need not be a model, here or on a device."""
     package = Package(
         "calls",
         "1.0.0",
@@ -110,7 +115,7 @@ def time_calls(program: Program, target: Target, *, threads: int) -> list[float]
     with tempfile.TemporaryDirectory(prefix="sanderling-") as folder:
         path = Path(folder) / "calls.sand"
         write_package(path, package)
-        with _serving(path, target, threads) as server:
+        with _serving(path, target, threads, device) as server:
             return [call.least for call in _profile(server, _TUNING_SECONDS)]
 
 
@@ -141,9 +146,9 @@ def race(
     return latency, calls
 
 
-def _serving(package: Path, target: Target, threads: int) -> Server:
-    """A server that has loaded the package; it is sent, because a path may have spaces."""
-    server = Server(threads=threads)
+def _serving(package: Path, target: Target, threads: int, device: Device | None = None) -> Server:
+    """A server that has loaded the package, which is sent: a path may have spaces, a device another disk."""
+    server = Server(threads=threads) if device is None else device.serve(threads=threads)
     try:
         server.put("package", package.read_bytes())
         server.load("package", target.name)

@@ -21,6 +21,7 @@ from typing import IO, Any, Self
 
 from .errors import CompileError
 from .serve import Server, find_runner, receive
+from .target import Target, cpu_flags
 
 SSH, RUNNER = "SANDERLING_SSH", "SANDERLING_RUN"
 _OPTIONS = ("-T", "-o", "BatchMode=yes", "-o", "ConnectTimeout=10")
@@ -152,6 +153,10 @@ class Device:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def fits(self, target: Target) -> bool:
+        """Whether its CPU has all that the target's code needs."""
+        return self.facts.arch == target.arch and cpu_flags(self.facts.cpuinfo).issuperset(target.features)
 
     def run(self, *words: str | Path, data: bytes | None = None, timeout: float = _RUN_SECONDS) -> bytes:
         """Run a command in the folder, give it `data`, and return what it prints."""

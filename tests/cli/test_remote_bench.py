@@ -12,7 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from sanderling import load
 from sanderling.cli.bench_document import parse
+from sanderling.compiler import database
 from sanderling.compiler.target import host_target
 from tests.support.sshd import Sshd, running
 
@@ -88,3 +90,18 @@ def test_interrupt_keeps_what_it_has_and_cleans_up(sshd: Sshd, tiny_package: Pat
     (row,) = json.loads(results.read_text())["rows"]
     assert row["note"] == "incomplete: interrupted"
     assert row["runs"] > 0
+
+
+def test_compile_measures_its_candidates_there(
+    sanderling: Command, sshd: Sshd, tiny_onnx: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(database, "_SHIPPED", tmp_path / "empty")
+    (tmp_path / "empty").mkdir()
+    results = tmp_path / "tuning.jsonl"
+    outcome = sanderling(
+        "compile", tiny_onnx, "-o", tmp_path / "m.sand", "--on", sshd.url, "--database", results
+    )
+    assert outcome.code == 0, outcome.err
+    assert results.read_text().count("\n") > 1, "what was measured is kept"
+    assert load(tmp_path / "m.sand").variant == host_target().name
