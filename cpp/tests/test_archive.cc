@@ -101,6 +101,34 @@ const Case kCases[] = {
     {"folder (Unix)", [](Archive* a) { a->entries[0].attributes = 0x41ED0000; }, "folder, a link"},
     {"folder (DOS)", [](Archive* a) { a->entries[0].attributes = 0x10; }, "folder, a link"},
     {"symbolic link", [](Archive* a) { a->entries[0].attributes = 0xA1FF0000; }, "folder, a link"},
+    {"permissions", [](Archive* a) { a->entries[0].attributes = 0x81A40000; }, "says more"},
+    {"internal attributes",
+     [](Archive* a) { a->entries[0].edit_central = [](Blob* h) { (*h)[36] = 1; }; }, "says more"},
+    {"made by another version or system",
+     [](Archive* a) { a->entries[0].edit_central = [](Blob* h) { (*h)[5] = 3; }; }, "says more"},
+    {"another version needed",
+     [](Archive* a) { a->entries[0].edit_central = [](Blob* h) { (*h)[6] = 45; }; },
+     "needs version 45"},
+    {"another version needed locally",
+     [](Archive* a) { a->entries[0].edit_local = [](Blob* h) { (*h)[4] = 45; }; },
+     "local and central header differ"},
+    {"a date", [](Archive* a) { a->entries[0].edit_central = [](Blob* h) { (*h)[14] = 0x22; }; },
+     "a date other than"},
+    {"a time of day",
+     [](Archive* a) { a->entries[0].edit_central = [](Blob* h) { (*h)[12] = 1; }; },
+     "a date other than"},
+    {"another date locally",
+     [](Archive* a) { a->entries[0].edit_local = [](Blob* h) { (*h)[12] = 0x22; }; },
+     "local and central header differ"},
+    {"another extra field",
+     [](Archive* a) { a->entries[1].edit_local = [](Blob* h) { (*h)[30 + 17] ^= 1; }; },
+     "is not the padding"},
+    {"padding that is not zero",
+     [](Archive* a) { a->entries[1].edit_local = [](Blob* h) { h->back() = 1; }; },
+     "is not the padding"},
+    {"padding of another size",
+     [](Archive* a) { a->entries[1].edit_local = [](Blob* h) { (*h)[30 + 17 + 2] ^= 1; }; },
+     "is not the padding"},
     {"device", [](Archive* a) { a->entries[0].attributes = 0x21B60000; }, "folder, a link"},
     {"empty name", [](Archive* a) { a->entries[0].name = ""; }, "has 0 bytes"},
     {"name of 256 bytes", [](Archive* a) { a->entries[0].name = std::string(256, 'a'); },
@@ -234,10 +262,7 @@ const Case kCases[] = {
 }  // namespace
 
 TEST_CASE("a good archive is read") {
-  Archive archive = good();
-  archive.entries[0].attributes = 0x81A40000;  // regular file, rw-r--r--
-  archive.entries[2].attributes = 0x01800000;  // as Python's zipfile writes it
-  const Blob bytes = archive.bytes();
+  const Blob bytes = good().bytes();
   Result<Zip> zip = Zip::read(view(bytes));
   INFO(std::string(zip.status().message()));
   REQUIRE(zip.ok());

@@ -19,6 +19,9 @@ constexpr uint32_t kMaxName = 255;
 constexpr uint32_t kFileTypeMask = 0xF000;
 constexpr uint32_t kRegularFile = 0x8000;
 constexpr uint32_t kDosFolderOrVolume = 0x18;
+constexpr uint16_t kVersion = 20;        // the first that has folders in names, and what is needed
+constexpr uint32_t kDate = 0x00210000;   // 1980-01-01 00:00, the first that ZIP knows
+constexpr uint16_t kPaddingId = 0x4e53;  // of the extra field that aligns data
 
 struct Alignment {
   const char* file_name;
@@ -36,15 +39,15 @@ struct Directory {
 
 // The part that central and local headers both have, in this order.
 struct Common {
-  uint16_t flags, method;
-  uint32_t crc32, packed_size, size;
+  uint16_t version, flags, method;
+  uint32_t date, crc32, packed_size, size;
   uint16_t name_size, extra_size;
 };
 
-Common read_common(const uint8_t* flags) {
-  return {load<uint16_t>(flags),      load<uint16_t>(flags + 2),  load<uint32_t>(flags + 8),
-          load<uint32_t>(flags + 12), load<uint32_t>(flags + 16), load<uint16_t>(flags + 20),
-          load<uint16_t>(flags + 22)};
+Common read_common(const uint8_t* at) {
+  return {load<uint16_t>(at),      load<uint16_t>(at + 2),  load<uint16_t>(at + 4),
+          load<uint32_t>(at + 6),  load<uint32_t>(at + 10), load<uint32_t>(at + 14),
+          load<uint32_t>(at + 18), load<uint16_t>(at + 22), load<uint16_t>(at + 24)};
 }
 
 Result<Directory> read_end(Bytes file) {
@@ -105,7 +108,21 @@ Status check_common(const Common& header, const char* name) {
   if (header.flags != 0)
     return bad("entry '%s' has flags 0x%04x; none are allowed", name, header.flags);
   if (header.packed_size != header.size) return bad("entry '%s': its two sizes differ", name);
+  if (header.version != kVersion)
+    return bad("entry '%s' needs version %u of ZIP; only %u is allowed", name, header.version,
+               kVersion);
+  if (header.date != kDate) return bad("entry '%s' has a date other than 1980-01-01", name);
   return {};
+}
+
+// Nothing, or one field of zeros: no byte of a package is without meaning.
+Status check_extra(const uint8_t* extra, uint32_t size, const char* name) {
+  if (size == 0) return {};
+  bool fits_padding =
+      size >= 4 && load<uint16_t>(extra) == kPaddingId && load<uint16_t>(extra + 2) == size - 4;
+  for (uint32_t i = 4; fits_padding && i < size; ++i) fits_padding = extra[i] == 0;
+  if (fits_padding) return {};
+  return bad("entry '%s': its extra field is not the padding that aligns data", name);
 }
 
 uint64_t alignment_of(const char* name) {
@@ -125,7 +142,7 @@ Status locate(Bytes file, uint64_t limit, uint64_t local, const Common& central,
   const uint8_t* at = file.data + local;
   if (load<uint32_t>(at) != kLocalMagic)
     return bad("entry '%s': no local header where the directory says", name);
-  const Common header = read_common(at + 6);
+  const Common header = read_common(at + 4);
   const uint64_t names = uint64_t{header.name_size} + header.extra_size;
   if (!fits(local + kLocalSize, names, limit))
     return bad("entry '%s': its local header lies outside the file", name);
@@ -133,11 +150,13 @@ Status locate(Bytes file, uint64_t limit, uint64_t local, const Common& central,
       std::memcmp(at + kLocalSize, name, central.name_size) != 0) {
     return bad("entry '%s': its local header has another name", name);
   }
-  if (header.flags != central.flags || header.method != central.method ||
+  if (header.version != central.version || header.flags != central.flags ||
+      header.method != central.method || header.date != central.date ||
       header.crc32 != central.crc32 || header.packed_size != central.packed_size ||
       header.size != central.size) {
     return bad("entry '%s': local and central header differ", name);
   }
+  SD_TRY(check_extra(at + kLocalSize + header.name_size, header.extra_size, name));
   entry->offset = local + kLocalSize + names;
   if (!fits(entry->offset, entry->size, limit))
     return bad("entry '%s': its data lie outside the file", name);
@@ -179,7 +198,7 @@ Result<Zip> Zip::read(Bytes file) {
     if (left < kCentralSize || load<uint32_t>(at) != kCentralMagic) {
       return bad("ZIP central directory: no header for entry %u of %u", i, directory.count);
     }
-    const Common central = read_common(at + 8);
+    const Common central = read_common(at + 6);
     const uint64_t comment = load<uint16_t>(at + 32);
     const uint64_t header_size = kCentralSize + central.name_size + central.extra_size + comment;
     if (header_size > left)
@@ -200,6 +219,11 @@ Result<Zip> Zip::read(Bytes file) {
     const uint32_t type = (attributes >> 16) & kFileTypeMask;
     if ((type != 0 && type != kRegularFile) || (attributes & kDosFolderOrVolume) != 0) {
       return bad("entry '%s' is a folder, a link or another special file", entry.name);
+    }
+    if (attributes != 0 || load<uint16_t>(at + 36) != 0 || central.extra_size != 0 ||
+        load<uint16_t>(at + 4) != kVersion) {
+      return bad("entry '%s': its central header says more than name, place, size and CRC",
+                 entry.name);
     }
     const uint64_t local = load<uint32_t>(at + 42);
     SD_TRY(locate(file, directory.offset, local, central, &entry));
