@@ -25,7 +25,7 @@ COMMANDS = {
     "inspect": "show what a package holds",
     "verify": "check a package's structure and digests",
     "run": "run a package on images or arrays",
-    "bench": "measure a model, natively and in ONNX Runtime, in turns",
+    "bench": "measure a model beside other runtimes, in turns; or on a device",
     "demo": "compile the bird detector, run it on a clip, write a video and a report",
 }
 
