@@ -1,7 +1,7 @@
 """Between row-major NCHW and channel blocks.
 
 Matches: Relayout workloads. One task is one channel block of one image. Lanes beyond the last channel are
-zero when written and dropped when read.
+zero when written and dropped when read. Squares of pixels and channels are transposed in registers.
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from tvm import tirx
 
 from ...target import Target
-from ..builder import Expr, Kernel, KernelBuilder, const, load
+from ..builder import Expr, Kernel, KernelBuilder, const, load, load_first
 from ..object import tvm_target
+from ..vectors import Square
 from ..workload import Relayout, ceil_div
 
 
@@ -47,16 +48,29 @@ def build(work: Relayout, config: Config, target: Target, symbol: str) -> Kernel
         blocked = builder.pointer("input", blocked_size, target.vector_bytes)
         plain = builder.pointer("output", plain_size, plain_align)
 
+    square = Square(builder, lanes)
+    zero = const(0.0, lanes=lanes)
+
+    def turn(task: Expr, first: Expr, channels: int, pixel: Expr, pixels: int) -> None:
+        inside = [(task * work.pixels + pixel + index) * lanes for index in range(pixels)]
+        outside = [(first + lane) * work.pixels + pixel for lane in range(channels)]
+        if work.to_blocked:
+            rows = [load_first(plain, at, pixels, lanes) for at in outside]
+            columns = square.transposed([*rows, *[zero] * (lanes - channels)])
+            for at, vector in zip(inside, columns, strict=False):
+                builder.store(blocked, at, vector, lanes)
+        else:
+            columns = [load(blocked, at, lanes) for at in inside]
+            rows = square.transposed([*columns, *[zero] * (lanes - pixels)])
+            for at, vector in zip(outside, rows, strict=False):
+                builder.store_first(plain, at, vector, pixels, lanes)
+
     def copy(task: Expr, first: Expr, channels: int) -> None:
-        with builder.loop("pixel", 0, work.pixels) as pixel:
-            at = builder.bind("at", (task * work.pixels + pixel) * lanes)
-            for lane in range(lanes):
-                outside = (first + lane) * work.pixels + pixel
-                if not work.to_blocked:
-                    if lane < channels:
-                        builder.store(plain, outside, load(blocked, at + lane))
-                else:
-                    builder.store(blocked, at + lane, load(plain, outside) if lane < channels else const(0.0))
+        full, rest = divmod(work.pixels, lanes)
+        with builder.loop("part", 0, full) as part:
+            turn(task, first, channels, builder.bind("pixel", part * lanes), lanes)
+        if rest:
+            turn(task, first, channels, full * lanes, rest)
 
     with builder.loop("task", builder.lo, builder.hi) as task:
         image = builder.bind("image", tirx.floordiv(task, blocks)) if work.batch > 1 else 0
