@@ -154,6 +154,13 @@ class KernelBuilder:
         self.store(held, 0, value)
         return load(held, 0)
 
+    def hold(self, value: Expr) -> Expr:
+        """A float32 vector in registers of its own, so that TVM sees no formula where it is used."""
+        lanes = int(value.ty.dtype.lanes)
+        held = self.local("held", lanes)
+        self.store(held, 0, value, lanes)
+        return load(held, 0, lanes)
+
     @contextmanager
     def loop(self, name: str, begin: Expr, end: Expr) -> Iterator[Expr]:
         """for name in range(begin, end). A loop with nothing in it leaves no code."""

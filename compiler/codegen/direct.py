@@ -287,6 +287,7 @@ class _Part:
                     for base, channel, in_batch in spots
                 ]
                 value = epilogue.apply(
+                    builder,
                     tile.accumulator(kernel.acc, held, pixel, block),
                     kernel.work.epilogue,
                     lambda index, from_=fetches, n=lanes: self._gathered([f(index) for f in from_], n),  # type: ignore[misc]

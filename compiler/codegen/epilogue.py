@@ -15,7 +15,7 @@ from tvm import tirx
 
 from .. import vectormath
 from ..vectormath.basis import let
-from .builder import Expr, const
+from .builder import Expr, KernelBuilder, const
 
 Operand = Literal["none", "scalar", "channel", "tensor", "channel_tensor", "broadcast"]
 
@@ -58,7 +58,7 @@ def _clip(value: Expr, low: float, high: float) -> Expr:
         value = tirx.Select(value < bound, bound, value)
     if high < 3.4e38:
         bound = const(high, lanes=lanes)
-        value = tirx.Select(value > bound, bound, value)
+        value = let(value, lambda raised: tirx.Select(raised > bound, bound, raised))
     return value
 
 
@@ -108,12 +108,13 @@ BINARY: dict[str, Callable[[Expr, Expr], Expr]] = {
 }
 
 
-def apply(value: Expr, steps: Sequence[Step], fetch: Callable[[int], Any]) -> Expr:
+def apply(builder: KernelBuilder, value: Expr, steps: Sequence[Step], fetch: Callable[[int], Any]) -> Expr:
     """The steps on a vector. `fetch(i)` loads the operand vector of the i-th step that takes an argument."""
     position = 0
     for step in steps:
         if step.op in ACTIVATIONS:
-            value = ACTIVATIONS[step.op](value, *step.values)
+            # Held, because an activation repeats its operand, and TVM's time would double with every use.
+            value = builder.hold(ACTIVATIONS[step.op](value, *step.values))
             continue
         if step.operand == "scalar":
             other = const(step.values[0], lanes=_lanes(value))

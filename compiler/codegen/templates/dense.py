@@ -115,7 +115,9 @@ def build(work: Dense, config: Config, target: Target, symbol: str) -> Kernel:
                         return load(operands[operand], column * lanes, lanes)
                     return load_first(operands[operand], at, n, lanes)
 
-                value = epilogue.apply(tile.accumulator(acc, shape, index, block), work.epilogue, fetch)
+                value = epilogue.apply(
+                    builder, tile.accumulator(acc, shape, index, block), work.epilogue, fetch
+                )
                 builder.store_first(output, position, value, count, lanes)
 
     def by_group(row: Expr, rows: int, group: Expr) -> None:

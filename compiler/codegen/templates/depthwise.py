@@ -42,8 +42,11 @@ class Config:
 
 
 def takes(inner: int, outer: int, target: Target) -> bool:
-    """Whether groups of so many channels (input, output) are narrow enough."""
-    return outer < target.lanes and inner * _turn(inner, outer, target.lanes) <= _MOST_SHUFFLES
+    """Whether groups of so many channels (input, output) are narrow enough, and an output vector reads few
+    input vectors.
+    """
+    shuffles = inner * _turn(inner, outer, target.lanes)
+    return outer < target.lanes and inner <= 2 * outer and shuffles <= _MOST_SHUFFLES
 
 
 def _turn(inner: int, outer: int, lanes: int) -> int:
@@ -169,7 +172,7 @@ class _Narrow:
         for pixel in range(segment.pixels):
             position = base + pixel * part.step * lanes
             fetch = self.operands.at(position, block, image_block)
-            value = epilogue.apply(load(self.acc, pixel * lanes, lanes), self.work.epilogue, fetch)
+            value = epilogue.apply(builder, load(self.acc, pixel * lanes, lanes), self.work.epilogue, fetch)
             builder.store(self.output, position, value, lanes)
 
     def _sum(

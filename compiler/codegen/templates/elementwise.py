@@ -147,7 +147,7 @@ class _Walk:
         def fetch(index: int) -> Expr:
             return self._vector(index, bases[index] + at * self._strides[index][-1], count)
 
-        value = epilogue.apply(fetch(0), self._work.epilogue, lambda index: fetch(index + 1))
+        value = epilogue.apply(self._builder, fetch(0), self._work.epilogue, lambda index: fetch(index + 1))
         self._builder.store_first(self._buffers[-1], bases[-1] + at, value, count, self._lanes)
 
     def _vector(self, index: int, position: Expr, count: int) -> Expr:

@@ -71,5 +71,5 @@ def build(work: GlobalPool, config: Config, target: Target, symbol: str) -> Kern
             total = total * const(1.0 / work.pixels, lanes=lanes)
         block = tirx.floormod(task, blocks) if work.batch > 1 else task
         fetch = operands.at(task * lanes, block, task)
-        builder.store(output, task * lanes, epilogue.apply(total, work.epilogue, fetch), lanes)
+        builder.store(output, task * lanes, epilogue.apply(builder, total, work.epilogue, fetch), lanes)
     return builder.finish(tvm_target(target))

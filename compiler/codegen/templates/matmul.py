@@ -128,7 +128,7 @@ def finisher(
                 return broadcast(load(operands[index], position), lanes)
             return load_first(operands[index], position, count, lanes)
 
-        value = epilogue.apply(value, steps, fetch)
+        value = epilogue.apply(builder, value, steps, fetch)
         builder.store_first(output.buffer, output.at(row, column), value, count, lanes)
 
     return finish

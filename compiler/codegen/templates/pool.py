@@ -86,7 +86,7 @@ def build(work: Pool, config: Config, target: Target, symbol: str) -> Kernel:
                 value = value * broadcast(share, lanes)
             position = base + pixel * lanes
             fetch = operands.at(position, block, image_block)
-            builder.store(output, position, epilogue.apply(value, work.epilogue, fetch), lanes)
+            builder.store(output, position, epilogue.apply(builder, value, work.epilogue, fetch), lanes)
 
     with builder.loop("task", builder.lo, builder.hi) as task:
         image_block = builder.bind("image_block", tirx.floordiv(task, depths * rows))

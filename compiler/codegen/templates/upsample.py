@@ -52,6 +52,8 @@ def build(work: Upsample, config: Config, target: Target, symbol: str) -> Kernel
                 base = builder.bind("base", base)
                 for copy in range(columns):
                     at = base + copy * lanes
-                    result = epilogue.apply(value, work.epilogue, operands.at(at, block, image_block))
+                    result = epilogue.apply(
+                        builder, value, work.epilogue, operands.at(at, block, image_block)
+                    )
                     builder.store(output, at, result, lanes)
     return builder.finish(tvm_target(target))

@@ -192,8 +192,3 @@ def test_segments_cover_a_row_once_and_know_what_is_inside(
                 inside = [0 <= column * stride - left + tap * dilation < width for tap in range(kernel)]
                 assert list(segment.inside[pixel]) == inside
     assert covered == list(range(max(axis.count, 0)))
-
-
-@pytest.mark.parametrize("offset", [0, 4, 12, 20, 28, 36, 44, 52, 60])
-def test_inputs_and_outputs_may_lie_anywhere(offset: int, check: Check) -> None:
-    check(CONVOLUTIONS["3x3 from rows"], offset=offset)
