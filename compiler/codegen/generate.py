@@ -369,8 +369,9 @@ class _Generator:
     def _long_tail(self, node: Any) -> None:
         symbol = f"t{len(self.functions)}"
         sources = {value: self._read(value, blocked=False) for value in node.inputs if value}
-        # What only shares a caller's array lies as anywhere as that.
-        unaligned = {value for value, place in sources.items() if place.place == "input" or place.offset % 64}
+        # What only shares a caller's array, an input or an output, lies as anywhere as that.
+        callers = {value for value, place in sources.items() if place.place in ("input", "output")}
+        unaligned = callers | {value for value, place in sources.items() if place.offset % 64}
         try:
             lowered = lower_node(self.graph, node, self.target, symbol, unaligned=self.unaligned | unaligned)
         except UnsupportedError as error:

@@ -207,6 +207,20 @@ def test_an_output_may_also_be_read_inside_the_graph(check: Check) -> None:
     check(graph.with_(outputs=("y", "c")))
 
 
+@pytest.mark.parametrize("whole", ["x", "y"])
+def test_a_view_of_a_callers_array_may_lie_anywhere(whole: str, target: Target) -> None:
+    """The reshaped value shares the memory of an input, or of an output that is also read inside."""
+    square = Node("square", "Mul", ("x", "x"), ("y",))
+    view = Node("view", "Reshape", (whole,), ("flat",), {"shape": (1, 24, 30)})
+    total = Node("total", "CumSum", ("flat", "axis"), ("z",))
+    shapes = {"y": SHAPE, "flat": (1, 24, 30), "z": (1, 24, 30)}
+    inputs, axis = {"x": np.zeros(SHAPE, np.float32)}, {"axis": np.array(2, np.int64)}
+    graph = make_graph((square, view, total), inputs, axis, shapes)
+    program = generate(graph.with_(outputs=("y", "z")), target, Tuner(target))
+    callers = [arg for call in program.calls for arg in call.args if arg.place in ("input", "output")]
+    assert {arg.align for arg in callers} == {4}
+
+
 def test_what_no_template_takes_goes_through_the_long_tail(check: Check) -> None:
     nodes = [
         Node("soft", "Softmax", ("c",), ("s",), {"axis": 1}),
