@@ -46,8 +46,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         for name in args.models:
             _measure(document, name, args, limits)
-    except StudyInterrupted as stop:
-        document["rows"] += stop.part.rows
+    except BaseException as stop:
+        if isinstance(stop, StudyInterrupted):
+            document["rows"] += stop.part.rows
         document["note"] = INCOMPLETE
         raise
     finally:
