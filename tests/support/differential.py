@@ -143,19 +143,24 @@ class Court:
 
     def judge(self, model: onnx.ModelProto) -> Verdict:
         """The verdict; a child that died or hung is replaced by a new one."""
-        self._pipe.send_bytes(model.SerializeToString())
         try:
+            self._pipe.send_bytes(model.SerializeToString())
             if self._pipe.poll(self._timeout):
                 verdict: Verdict = self._pipe.recv()
                 return verdict
             cause = f"no result within {self._timeout:g} s"
             self._child.kill()
             self._child.join()
-        except EOFError:
+        except (EOFError, BrokenPipeError, ConnectionResetError):
             self._child.join()
             cause = f"the process died with exit code {self._child.exitcode}"
         self._start()
         return Verdict(False, cause)
+
+    def end_child(self) -> None:
+        """Kill it, as a crash would."""
+        self._child.kill()
+        self._child.join()
 
     def close(self) -> None:
         self._pipe.close()

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from itertools import count
 from typing import Any
 
 import numpy as np
 import onnx
 from hypothesis import strategies as st
 
-from . import blocks, choosing, elementwise, layers, movement
+from . import blocks, choosing, elementwise, layers, movement, transformers
 from .sketch import Array, Pick, Sketch, Value
 
 __all__ = ["OPERATORS", "OPSETS", "feeds", "operators", "random_graph", "random_graphs"]
@@ -24,16 +25,21 @@ __all__ = ["OPERATORS", "OPSETS", "feeds", "operators", "random_graph", "random_
 OPSETS = range(11, 23)
 _LEAST_NODES, _MOST_NODES = 5, 40
 
-# Families in turn, so that none crowds out another.
+# Families in turn, so that none crowds out another. Below, every step, so that none is forgotten.
 _FAMILIES = (
     layers.STEPS,
-    blocks.STEPS,
+    (*blocks.STEPS, *transformers.STEPS),
     elementwise.STEPS,
     movement.STEPS,
     layers.STEPS,
     choosing.STEPS,
     elementwise.STEPS,
 )
+_EVERY_STEP = (
+    *dict.fromkeys(step for family in _FAMILIES for step in family),
+    *(*elementwise.EACH, *layers.EACH, *movement.EACH, *choosing.EACH),
+)
+_DEALT = 5  # steps that a graph begins with, by its number
 
 OPERATORS = frozenset(
     """
@@ -43,7 +49,8 @@ OPERATORS = frozenset(
     GatherElements GatherND Gelu Gemm GlobalAveragePool GlobalLpPool GlobalMaxPool Greater GreaterOrEqual
     GridSample GroupNormalization HardSigmoid HardSwish Hardmax Identity InstanceNormalization IsInf IsNaN LRN
     LayerNormalization LeakyRelu Less LessOrEqual Log LogSoftmax LpNormalization LpPool MatMul Max MaxPool
-    Mean MeanVarianceNormalization Min Mish Mod Mul Neg Not OneHot Or PRelu Pad Pow Range Reciprocal ReduceL1
+    Mean MeanVarianceNormalization Min Mish Mod Mul Neg NonMaxSuppression Not OneHot Or PRelu Pad Pow Range
+    Reciprocal ReduceL1
     ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum ReduceSumSquare
     Relu Reshape Resize RoiAlign Round ScatterElements ScatterND Selu Shape Shrink Sigmoid Sign Sin Sinh
     Slice Softmax Softplus Softsign SpaceToDepth Split Sqrt Squeeze Sub Sum Tan Tanh ThresholdedRelu Tile TopK
@@ -57,25 +64,27 @@ def random_graph(seed: int) -> onnx.ModelProto:
     """The graph of a seed, 0 or more; its operator set version is 11 + seed % 12."""
     # random() is promised to give the same numbers in every version of Python; randrange() is not.
     chance = random.Random(seed)
-    return _grown(lambda n: int(chance.random() * n), OPSETS[seed % len(OPSETS)], f"graph_{seed}")
+    return _grown(lambda n: int(chance.random() * n), seed, f"graph_{seed}")
 
 
 @st.composite
 def random_graphs(draw: Callable[[st.SearchStrategy[Any]], Any]) -> onnx.ModelProto:
     """The same graphs, made of hypothesis's choices."""
-    opset = draw(st.sampled_from(OPSETS))
-    return _grown(lambda n: int(draw(st.integers(0, n - 1))), opset, "graph")
+    number = draw(st.integers(0, len(OPSETS) * len(_EVERY_STEP)))
+    return _grown(lambda n: int(draw(st.integers(0, n - 1))), number, "graph")
 
 
-def _grown(pick: Pick, opset: int, name: str) -> onnx.ModelProto:
-    s = Sketch(pick, opset)
+def _grown(pick: Pick, number: int, name: str) -> onnx.ModelProto:
+    s = Sketch(pick, OPSETS[number % len(OPSETS)])
     wanted = s.between(_LEAST_NODES, _MOST_NODES - 10)
     families = s.permutation(len(_FAMILIES))
-    turn = 0
-    while len(s.nodes) < wanted:
-        made = s.one_of(_FAMILIES[families[turn % len(families)]])(s)
+    dealt = [_EVERY_STEP[(number * _DEALT + k) % len(_EVERY_STEP)] for k in range(_DEALT)]
+    for turn in count():
+        if len(s.nodes) >= wanted:
+            break
+        step = dealt.pop() if dealt else s.one_of(_FAMILIES[families[turn % len(families)]])
+        made = step(s)
         s.live.extend(made if isinstance(made, list) else [made])
-        turn += 1
     return s.model(_outputs(s), name)
 
 

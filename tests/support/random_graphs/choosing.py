@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
@@ -14,37 +15,45 @@ def _exact(s: Sketch, shape: tuple[int, ...]) -> Value:
     return s.input(shape)
 
 
-def masked(s: Sketch) -> Value:
+_COMPARISONS = ("Greater", "Less", "GreaterOrEqual", "LessOrEqual")
+_LOGIC = ("And", "Or", "Xor", "Not", "Equal")
+_BITS = ("BitwiseAnd", "BitwiseOr", "BitwiseXor")
+
+
+def masked(s: Sketch, logic: str = "", compare: str = "") -> Value:
     """Where(condition, x, y), the condition from a comparison and some logic."""
     x = s.value(1)
     shape = tuple(size if s.chance(70) else 1 for size in x.shape)
     a = _exact(s, shape)
     truth = replace(a, dtype="bool")
-    op = s.one_of(["Greater", "Less", *(["GreaterOrEqual", "LessOrEqual"] * 2 if s.opset >= 12 else [])])
+    known = _COMPARISONS if s.opset >= 12 else _COMPARISONS[:2]
+    op = compare if compare in known else s.one_of(known)
     condition = s.add(op, a, s.one_of([s.scalar(0.3), s.positive(*shape[-1:])]), like=truth)
-    match s.pick(6):
-        case 0:
+    match logic or s.one_of([*_LOGIC, ""]):
+        case "":
+            pass
+        case "Not":
             condition = s.add("Not", condition)
-        case 1 | 2 | 3:
-            other = s.add("Less", a, s.scalar(1.0))
-            condition = s.add(s.one_of(["And", "Or", "Xor"]), condition, other)
-        case 4:
+        case "Equal":
             whole = s.add("Cast", condition, to=7, bound=2.0)
             condition = s.add("Equal", whole, s.scalar(1, np.int64))
-        case _:
-            pass
+        case op:
+            condition = s.add(op, condition, s.add("Less", a, s.scalar(1.0)))
     other = s.one_of([s.scalar(-1.0), s.normal(*x.shape[-1:])])
     return s.add("Where", condition, *((x, other) if s.chance(60) else (other, x)), bound=x.bound + 2)
 
 
-def counted(s: Sketch) -> Value:
+_TESTS = ("Greater", "IsNaN", "IsInf")
+
+
+def counted(s: Sketch, op: str = "") -> Value:
     """A mask as numbers: Cast of bool, IsNaN, IsInf."""
     x = s.value()
-    match s.pick(3):
-        case 0:
+    match op or s.one_of(_TESTS):
+        case "Greater":
             a = _exact(s, x.shape[-1:])
             condition = s.add("Greater", a, s.scalar(0.0))
-        case 1:
+        case "IsNaN":
             condition = s.add("Not", s.add("IsNaN", x))
         case _:
             condition = s.add("IsInf", x, detect_negative=s.one_of([None, 0]))
@@ -52,7 +61,7 @@ def counted(s: Sketch) -> Value:
     return s.add("Mul", x, gate)
 
 
-def integers(s: Sketch) -> Value:
+def integers(s: Sketch, bits: str = "") -> Value:
     """Arithmetic on whole numbers, read as floats in the end."""
     kind = s.one_of(["int64", "int32"])
     dtype = np.dtype(kind)
@@ -61,7 +70,7 @@ def integers(s: Sketch) -> Value:
     ops = ["Add", "Sub", "Mul", "Div", "Mod", *(["Max", "Min"] if s.opset >= 12 else [])]
     x = s.add(s.one_of(ops), x, y, bound=500.0)
     if s.opset >= 18:
-        x = s.add(s.one_of(["BitwiseAnd", "BitwiseOr", "BitwiseXor"]), x, y)
+        x = s.add(bits or s.one_of(_BITS), x, y)
     x = s.add(s.one_of(["Abs", "Neg", "Identity"]), x)
     return s.add("Mul", s.add("Cast", x, to=1, bound=500.0), s.scalar(0.01), bound=5.0)
 
@@ -76,19 +85,20 @@ def embedding(s: Sketch) -> Value:
     return s.add("Gather", table, places, axis=s.one_of([None, 0, -2]), bound=3.0)
 
 
-def gathering(s: Sketch) -> Value:
+_GATHERS = ("Gather", "GatherElements", "GatherND")
+
+
+def gathering(s: Sketch, op: str = "") -> Value:
     x = s.value(1, 4)
     axis = s.pick(x.rank)
     size = x.shape[axis]
     counted_from_end = s.chance(30)
-    match s.pick(4):
-        case 0:
-            index = s.constant(np.array(s.pick(size) - (size if counted_from_end else 0), np.int64))
-            return s.add("Gather", x, index, axis=axis)
-        case 1:
-            places = s.indices(size, s.between(1, 5)) - (size if counted_from_end else 0)
-            return s.add("Gather", x, s.constant(places), axis=axis)
-        case 2:
+    match op or s.one_of(_GATHERS):
+        case "Gather":
+            shape = [] if s.chance(50) else [s.between(1, 5)]
+            places = s.indices(size, *shape) - (size if counted_from_end else 0)
+            return s.add("Gather", x, s.constant(np.asarray(places, np.int64)), axis=axis)
+        case "GatherElements":
             shape = [s.between(1, 4) if k == axis else n for k, n in enumerate(x.shape)]
             return s.add("GatherElements", x, s.constant(s.indices(size, *shape)), axis=axis)
         case _:
@@ -99,12 +109,13 @@ def gathering(s: Sketch) -> Value:
 
 def scattering(s: Sketch) -> Value:
     x = s.value(1, 4, 1 << 11)
-    if s.chance(50):
-        rows = s.permutation(x.shape[0])[: s.between(1, x.shape[0])]
-        updates = s.normal(len(rows), *x.shape[1:])
-        return s.add(
-            "ScatterND", x, s.constant(np.array(rows, np.int64)[:, None]), updates, bound=x.bound + 3
-        )
+    rows = s.permutation(x.shape[0])[: s.between(1, x.shape[0])]
+    places = s.constant(np.array(rows, np.int64)[:, None])
+    return s.add("ScatterND", x, places, s.normal(len(rows), *x.shape[1:]), bound=x.bound + 3)
+
+
+def scattering_elements(s: Sketch) -> Value:
+    x = s.value(1, 4, 1 << 11)
     axis = s.pick(x.rank)
     rows = s.permutation(x.shape[axis])[: s.between(1, x.shape[axis])]
     shape = [len(rows) if k == axis else n for k, n in enumerate(x.shape)]
@@ -137,15 +148,16 @@ def arguments(s: Sketch) -> list[Value]:
     return [s.add(s.one_of(["ArgMax", "ArgMin"]), x, **words)]
 
 
-def classes(s: Sketch) -> Value:
-    """OneHot, EyeLike."""
+def one_hot(s: Sketch) -> Value:
     count = s.between(2, 7)
-    if s.chance(60):
-        which = s.input([s.between(1, 5)], "int64", bound=count)
-        depth = s.scalar(count, np.int64)
-        values = s.constant(np.array([0, 1], np.float32))
-        return s.add("OneHot", which, depth, values, axis=s.one_of([None, 0, -1]), bound=1.0)
-    x = s.input([count, s.between(2, 7)])
+    which = s.input([s.between(1, 5)], "int64", bound=count)
+    values = s.constant(np.array([0, 1], np.float32))
+    axis = s.one_of([None, 0, -1])
+    return s.add("OneHot", which, s.scalar(count, np.int64), values, axis=axis, bound=1.0)
+
+
+def diagonal(s: Sketch) -> Value:
+    x = s.input([s.between(2, 7), s.between(2, 7)])
     return s.add("Add", x, s.add("EyeLike", x, k=s.one_of([None, 1]), bound=1.0), bound=x.bound + 1)
 
 
@@ -162,14 +174,15 @@ def suppression(s: Sketch) -> list[Value]:
     boxes = s.add("Concat", corners, s.add("Add", corners, sides, bound=5.0), axis=2)
     scores = s.input([1, labels, count])
     limits = [s.ints(s.between(1, 5)), s.scalar(0.4), s.scalar(0.1)]
-    return [s.add("NonMaxSuppression", boxes, scores, *limits)]
+    found = replace(scores, shape=(-1, 3), dtype="int64")
+    return [s.add("NonMaxSuppression", boxes, scores, *limits, like=found)]
 
 
 STEPS = (
     arguments,
     best,
-    classes,
     counted,
+    diagonal,
     embedding,
     gathering,
     gathering,
@@ -178,5 +191,17 @@ STEPS = (
     integers,
     masked,
     masked,
+    one_hot,
     scattering,
+    scattering_elements,
+    suppression,
 )
+
+EACH = (
+    *(partial(masked, logic=op) for op in _LOGIC),
+    *(partial(masked, compare=op) for op in _COMPARISONS),
+    *(partial(gathering, op=op) for op in _GATHERS),
+    *(partial(counted, op=op) for op in _TESTS),
+    *(partial(integers, bits=op) for op in _BITS * 2),
+)
+"""Every operator at least once, those that few versions have more often."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -38,10 +39,12 @@ _ACTIVATIONS: Mapping[str, tuple[list[dict[str, Any]], int, float | None]] = {
 }
 
 
-def activation(s: Sketch) -> Value:
+def activation(s: Sketch, first: str = "") -> Value:
+    """One or a few in a row, beginning with a certain one if this version has it."""
     x = s.value(0)
-    for _ in range(s.between(1, 3)):
-        op = s.one_of([op for op, (_, since, _) in _ACTIVATIONS.items() if s.opset >= since])
+    known = [op for op, (_, since, _) in _ACTIVATIONS.items() if s.opset >= since]
+    for k in range(s.between(1, 3)):
+        op = first if k == 0 and first in known else s.one_of(known)
         attributes, _, bound = _ACTIVATIONS[op]
         x = s.add(op, x, bound=bound, **s.one_of(attributes))
     return x
@@ -71,10 +74,10 @@ _PARTIAL: Mapping[str, tuple[Callable[[Sketch, Value], Value], float]] = {
 }
 
 
-def partial_function(s: Sketch) -> Value:
+def partial_function(s: Sketch, first: str = "") -> Value:
     x = s.value()
-    for _ in range(s.between(1, 2)):
-        op = s.one_of(list(_PARTIAL))
+    for k in range(s.between(1, 2)):
+        op = first if k == 0 and first else s.one_of(list(_PARTIAL))
         prepare, bound = _PARTIAL[op]
         x = s.add(op, prepare(s, x), bound=bound)
     return x
@@ -118,10 +121,14 @@ def division(s: Sketch) -> Value:
     return s.add("Div", x, s.positive(*x.shape[-1:]), bound=2 * x.bound)
 
 
-def several(s: Sketch) -> Value:
+_SEVERAL = ("Sum", "Mean", "Max", "Min")
+
+
+def several(s: Sketch, op: str = "") -> Value:
+    """One to three operands."""
     x = s.value()
     others = [_operand(s, x) for _ in range(s.pick(3))]
-    op = s.one_of(["Sum", "Mean", "Max", "Min"])
+    op = op or s.one_of(_SEVERAL)
     everything = [x, *others]
     return s.add(
         op, *(everything[k] for k in s.permutation(len(everything))), bound=sum(v.bound for v in everything)
@@ -157,16 +164,14 @@ def slopes(s: Sketch) -> Value:
     return s.add("PRelu", x, s.positive(*shape), bound=2 * x.bound)
 
 
-def steps_of_numbers(s: Sketch) -> Value:
+_JUMPS = ("Floor", "Ceil", "Round", "Sign", "Mod")
+
+
+def jump(s: Sketch, op: str = "") -> Value:
     """Functions with jumps, where rounding decides: only on what all implementations know exactly."""
     x = s.input([s.between(1, 4), s.between(1, 20)])
-    match s.pick(3):
-        case 0:
-            return s.add(s.one_of(["Floor", "Ceil", "Round"]), x)
-        case 1:
-            return s.add("Sign", x, bound=1.0)
-        case _:
-            return s.add("Mod", x, s.positive(x.shape[1]), fmod=1, bound=2.0)
+    op = op or s.one_of(_JUMPS)
+    return s.add(op, x, s.positive(x.shape[1]), fmod=1) if op == "Mod" else s.add(op, x)
 
 
 def decomposed(s: Sketch) -> Value:
@@ -198,17 +203,19 @@ def decomposed(s: Sketch) -> Value:
 
 
 def noise(s: Sketch) -> Value:
-    """What exporters leave behind: Identity, Cast to the same type and back, Dropout."""
+    """What exporters leave behind: Identity, Cast to the same type, to double and back."""
     x = s.value()
-    match s.pick(4):
+    match s.pick(3):
         case 0:
             return s.add("Identity", s.add("Identity", x))
         case 1:
             return s.add("Cast", x, to=1)
-        case 2:
-            return s.add("Cast", s.add("Cast", x, to=11), to=1, bound=x.bound)
         case _:
-            return s.add("Dropout", x)
+            return s.add("Cast", s.add("Cast", x, to=11), to=1, bound=x.bound)
+
+
+def dropout(s: Sketch) -> Value:
+    return s.add("Dropout", s.value())
 
 
 def cast_like(s: Sketch) -> Value:
@@ -230,11 +237,21 @@ STEPS = (
     decomposed,
     decomposed,
     division,
+    dropout,
     noise,
     partial_function,
     partial_function,
     power,
     several,
     slopes,
-    steps_of_numbers,
+    jump,
 )
+
+EACH = (
+    *(partial(activation, first=op) for op in _ACTIVATIONS),
+    *[partial(activation, first=op) for op, (_, since, _) in _ACTIVATIONS.items() if since > 13] * 2,
+    *(partial(partial_function, first=op) for op in _PARTIAL),
+    *(partial(several, op=op) for op in _SEVERAL),
+    *(partial(jump, op=op) for op in _JUMPS),
+)
+"""Every operator at least once, those that few versions have more often."""

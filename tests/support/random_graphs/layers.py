@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from .sketch import Sketch, Value
@@ -132,9 +133,9 @@ def _late(window: dict[str, Any], sizes: Sequence[int]) -> bool:
     return False
 
 
-def pooling(s: Sketch) -> Value:
+def pooling(s: Sketch, op: str = "") -> Value:
     x = _spatial(s)
-    op = s.one_of(["MaxPool", "MaxPool", "AveragePool", "AveragePool", "LpPool"])
+    op = op or s.one_of(["MaxPool", "MaxPool", "AveragePool", "AveragePool", "LpPool"])
     dilated = op == "MaxPool" or (op == "AveragePool" and s.opset >= 19) or (op == "LpPool" and s.opset >= 18)
     window = _window(s, x.shape[2:], dilated=dilated)
     if "auto_pad" not in window and op != "LpPool" and s.chance(40) and not _late(window, x.shape[2:]):
@@ -148,9 +149,11 @@ def pooling(s: Sketch) -> Value:
     return s.add(op, x, bound=bound, **window)
 
 
-def global_pooling(s: Sketch) -> Value:
-    ops = ["GlobalAveragePool", "GlobalMaxPool"]
-    op = s.one_of([*ops, "GlobalLpPool"] if s.opset < 22 else ops)  # which ONNX Runtime does not have
+def global_pooling(s: Sketch, op: str = "") -> Value:
+    known = ("GlobalAveragePool", "GlobalMaxPool", "GlobalLpPool")
+    if s.opset == 22:  # whose GlobalLpPool ONNX Runtime does not have
+        known = known[:2]
+    op = op if op in known else s.one_of(known)
     x = _spatial(s)
     bound = x.bound * math.prod(x.shape[2:]) if op == "GlobalLpPool" else x.bound
     return s.add(op, x, bound=bound, varied=False)
@@ -185,16 +188,23 @@ def batched_product(s: Sketch) -> Value:
         y = s.input([*x.shape[: x.rank - 2], x.shape[-1], s.between(1, 9)])
         if s.chance(30) and x.rank > 2:
             y = s.weights(*y.shape[-2:], inputs=1)
-    if s.chance(50) and x.rank == 3 and y.rank == 3:
-        product_ = s.add("Einsum", x, y, equation="bij,bjk->bik", bound=x.bound * y.bound * x.shape[-1])
-    else:
-        product_ = s.add("MatMul", x, y, bound=x.bound * y.bound * x.shape[-1])
+    product_ = s.add("MatMul", x, y, bound=x.bound * y.bound * x.shape[-1])
     return s.add("Mul", product_, s.scalar(1 / x.shape[-1]), bound=x.bound * y.bound)
 
 
-def softmax(s: Sketch) -> Value:
+def einsum(s: Sketch) -> Value:
+    n, a, b, c = s.between(1, 2), s.between(1, 7), s.between(1, 9), s.between(1, 7)
+    x = s.find(lambda v: v.rank == 3, limit=1 << 9) or s.input([n, a, b])
+    y = s.input([x.shape[0], x.shape[2], c])
+    if s.opset < 12:
+        return s.add("MatMul", x, y, bound=x.bound * y.bound * b)
+    equation = s.one_of(["nab,nbc->nac", "n a b, n b c -> n a c", "nab,nbc->nca"])
+    return s.add("Einsum", x, y, equation=equation, bound=x.bound * y.bound * b)
+
+
+def softmax(s: Sketch, op: str = "") -> Value:
     x = s.value(2, 5)
-    op = s.one_of(["Softmax", "Softmax", "LogSoftmax"])
+    op = op or s.one_of(["Softmax", "Softmax", "LogSoftmax"])
     axis = s.one_of([None, -1, x.rank - 1, 0, 1])
     return s.add(op, x, axis=axis, bound=1.0 if op == "Softmax" else 2 * x.bound + 5)
 
@@ -232,14 +242,14 @@ def root_mean_square(s: Sketch) -> Value:
     return s.add("Mul", normal, s.positive(x.shape[-1]), bound=4.0)
 
 
-def channel_normalization(s: Sketch) -> Value:
+def channel_normalization(s: Sketch, grouped: bool = False) -> Value:
     """Instance and group normalisation, and the latter from the former."""
     x = s.image(2)
     if math.prod(x.shape[2:]) < 4:
         x = s.input([s.between(1, 2), s.between(2, 12), s.between(2, 9), s.between(3, 9)])
     channels, epsilon = x.shape[1], _epsilon(s, x)
     groups = s.one_of(_divisors(channels))
-    if s.opset >= 21 and s.chance(60):
+    if s.opset >= 21 and (grouped or s.chance(60)):
         inputs = s.positive(channels), s.normal(channels, scale=0.3)
         return s.add("GroupNormalization", x, *inputs, num_groups=groups, epsilon=epsilon, bound=4.0, like=x)
     if s.chance(50):
@@ -253,12 +263,15 @@ def channel_normalization(s: Sketch) -> Value:
     return s.add("Add", scaled, s.normal(channels, 1, 1, scale=0.3))
 
 
-def other_normalization(s: Sketch) -> Value:
-    match s.pick(3):
-        case 0:
+_OTHERS = ("LRN", "LpNormalization", "MeanVarianceNormalization")
+
+
+def other_normalization(s: Sketch, op: str = "") -> Value:
+    match op or s.one_of(_OTHERS):
+        case "LRN":
             x = s.image(1)
             return s.add("LRN", x, size=s.one_of([1, 3, 5]), alpha=1e-2, bias=1.5, beta=0.75)
-        case 1:
+        case "LpNormalization":
             x = s.input([s.between(1, 3), s.between(4, 9), s.between(4, 9)])
             return s.add("LpNormalization", x, axis=s.one_of([-1, 1]), p=s.one_of([1, 2]), bound=1.0)
         case _:
@@ -268,14 +281,25 @@ def other_normalization(s: Sketch) -> Value:
             )
 
 
-_REDUCTIONS = ("ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin", "ReduceL1", "ReduceL2", "ReduceSumSquare")
+_REDUCTIONS = (
+    "ReduceMean",
+    "ReduceSum",
+    "ReduceMax",
+    "ReduceMin",
+    "ReduceL1",
+    "ReduceL2",
+    "ReduceSumSquare",
+    "ReduceLogSum",
+    "ReduceLogSumExp",
+    "ReduceProd",
+)
 
 
-def reduction(s: Sketch) -> Value:
+def reduction(s: Sketch, op: str = "") -> Value:
     x = s.value(1)
     axes = s.one_of([None, s.some_axes(x.rank), [-1], [x.rank - 1]])
     keep = s.one_of([1, 0]) if axes is not None else 1
-    op = s.one_of([*_REDUCTIONS, "ReduceMean", "ReduceLogSum", "ReduceLogSumExp", "ReduceProd"])
+    op = op or s.one_of(["ReduceMean", "ReduceMean", *_REDUCTIONS])
     count = x.size if axes is None else math.prod(x.shape[axis] for axis in axes)
     bound = {
         "ReduceMean": x.bound,
@@ -311,6 +335,7 @@ STEPS = (
     convolution,
     convolution,
     cumulative_sum,
+    einsum,
     global_pooling,
     layer_normalization,
     layer_normalization,
@@ -327,3 +352,13 @@ STEPS = (
     softmax,
     transposed_convolution,
 )
+
+EACH = (
+    *(partial(reduction, op=op) for op in _REDUCTIONS),
+    *[partial(channel_normalization, grouped=True)] * 6,
+    *(partial(other_normalization, op=op) for op in _OTHERS),
+    partial(softmax, op="LogSoftmax"),
+    *(partial(pooling, op=op) for op in ("MaxPool", "AveragePool", "LpPool")),
+    *(partial(global_pooling, op=op) for op in ("GlobalMaxPool", "GlobalLpPool")),
+)
+"""Every operator at least once, those that few versions have more often."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,17 +17,17 @@ def _factor(s: Sketch, size: int) -> list[int]:
     return [first, size // first]
 
 
-def reshaping(s: Sketch) -> Value:
+def reshaping(s: Sketch, way: int | None = None) -> Value:
     x = s.value(1)
-    match s.pick(6):
-        case 0:
-            return s.add("Flatten", x, axis=s.one_of([None, 0, -1, x.rank, x.rank - 1]))
+    match s.pick(5) if way is None else way:
         case 1:
             return s.reshape(x, 0, -1)
         case 2:
             axes = s.one_of([[0], [-1], [0, -1], [1]]) if x.rank < 5 else [0]
             return s.unsqueeze(x, axes)
         case 3:
+            if 1 not in x.shape:
+                x = s.input([1, s.between(1, 7), 1, s.between(1, 7)])
             ones = [axis for axis, size in enumerate(x.shape) if size == 1]
             y = s.squeeze(x, None if s.chance(40) and s.opset < 13 else ones) if ones else x
             return y if y.rank and y is not x else s.reshape(x, 1, *x.shape[:1], -1)
@@ -40,7 +41,7 @@ def reshaping(s: Sketch) -> Value:
             return s.reshape(x, 1, channels, rows, columns)
 
 
-def computed_shape(s: Sketch) -> Value:
+def computed_shape(s: Sketch, way: int | None = None) -> Value:
     """Shape arithmetic as exporters write it: it must fold away."""
     x = s.value(2, 4)
     shape = s.add("Shape", x, array=np.array(x.shape, np.int64))
@@ -48,7 +49,7 @@ def computed_shape(s: Sketch) -> Value:
     def dim(axis: int) -> Value:
         return s.add("Gather", shape, s.scalar(axis, np.int64), array=np.array(x.shape[axis], np.int64))
 
-    match s.pick(4):
+    match s.pick(4) if way is None else way:
         case 0:  # x.view(x.shape[0], -1)
             first = s.unsqueeze(dim(0), [0], array=np.array(x.shape[:1], np.int64))
             target = s.add("Concat", first, s.ints(-1), axis=0, array=np.array([x.shape[0], -1], np.int64))
@@ -162,30 +163,39 @@ def padding(s: Sketch) -> Value:
     return s.add("Pad", x, *inputs, mode=mode if mode != "constant" or s.chance(30) else None)
 
 
-def spreading(s: Sketch) -> Value:
+def tiling(s: Sketch) -> Value:
     x = s.value(1, 4, 1 << 11)
-    match s.pick(3):
-        case 0:
-            return s.add("Tile", x, s.ints(*(s.between(1, 3) for _ in x.shape)), varied=False)
-        case 1:
-            shape = [s.between(1, 3) if size == 1 else size for size in x.shape]
-            return s.add("Expand", x, s.ints(s.between(1, 3), *shape), varied=False)
-        case _:
-            shape = [s.between(1, 4) if size == 1 else 1 for size in x.shape]
-            return s.add("Expand", x, s.ints(*shape), varied=False)
+    return s.add("Tile", x, s.ints(*(s.between(1, 3) for _ in x.shape)), varied=False)
 
 
-def blocks_of_pixels(s: Sketch) -> Value:
-    x = s.image(1)
+def expansion(s: Sketch) -> Value:
+    x = s.value(1, 4, 1 << 11)
+    if s.chance(50):
+        shape = [s.between(1, 3) if size == 1 else size for size in x.shape]
+        return s.add("Expand", x, s.ints(s.between(1, 3), *shape), varied=False)
+    shape = [s.between(1, 4) if size == 1 else 1 for size in x.shape]
+    return s.add("Expand", x, s.ints(*shape), varied=False)
+
+
+def depth_to_space(s: Sketch) -> Value:
     b = s.between(2, 3)
-    if x.shape[1] % (b * b) == 0 and s.chance(60):
-        return s.add("DepthToSpace", x, blocksize=b, mode=s.one_of([None, "CRD", "DCR"]))
-    if s.chance(60):
-        if x.shape[2] % b or x.shape[3] % b:
-            x = s.input([1, s.between(1, 5), b * s.between(1, 5), b * s.between(1, 5)])
-        return s.add("SpaceToDepth", x, blocksize=b)
-    deep = s.input([1, b * b * s.between(1, 3), s.between(1, 5), s.between(1, 5)])
-    return s.add("DepthToSpace", deep, blocksize=b, mode=s.one_of([None, "CRD", "DCR"]))
+    x = s.image(1)
+    if x.shape[1] % (b * b):
+        x = s.input([1, b * b * s.between(1, 3), s.between(1, 5), s.between(1, 5)])
+    return s.add("DepthToSpace", x, blocksize=b, mode=s.one_of([None, "CRD", "DCR"]))
+
+
+def space_to_depth(s: Sketch) -> Value:
+    b = s.between(2, 3)
+    x = s.image(b)
+    if x.shape[2] % b or x.shape[3] % b:
+        x = s.input([1, s.between(1, 5), b * s.between(1, 5), b * s.between(1, 5)])
+    return s.add("SpaceToDepth", x, blocksize=b)
+
+
+def flattening(s: Sketch) -> Value:
+    x = s.value(1)
+    return s.add("Flatten", x, axis=s.one_of([None, 0, -1, x.rank, x.rank - 1]))
 
 
 def resizing(s: Sketch) -> Value:
@@ -224,32 +234,38 @@ def resizing(s: Sketch) -> Value:
     return s.add("Resize", x, roi, empty, s.ints(*x.shape[:kept], *sizes), bound=1.5 * x.bound, **words)
 
 
-def sampling(s: Sketch) -> Value:
-    """Reads at computed places, between pixels: GridSample and RoiAlign."""
+def grid_sampling(s: Sketch) -> Value:
+    """Reads between pixels, at computed places."""
     x = s.image(2, 12)
-    if s.opset == 22 or (s.opset >= 16 and s.chance(60)):  # ONNX Runtime has no RoiAlign of version 22
-        grid = s.add("Tanh", s.input([x.shape[0], s.between(1, 5), s.between(1, 5), 2]), bound=1.0)
-        linear = "linear" if s.opset >= 20 else "bilinear"
-        return s.add(
-            "GridSample",
-            x,
-            grid,
-            align_corners=s.pick(2),
-            mode=s.one_of([None, linear]),
-            padding_mode=s.one_of([None, "zeros", "border", "reflection"]),
-            varied=False,
-        )
+    if s.opset < 16:
+        return s.add("Transpose", x, perm=[0, 1, 3, 2])
+    grid = s.add("Tanh", s.input([x.shape[0], s.between(1, 5), s.between(1, 5), 2]), bound=1.0)
+    return s.add(
+        "GridSample",
+        x,
+        grid,
+        align_corners=s.pick(2),
+        mode=s.one_of([None, "linear" if s.opset >= 20 else "bilinear"]),
+        padding_mode=s.one_of([None, "zeros", "border", "reflection"]),
+        varied=False,
+    )
+
+
+def regions(s: Sketch) -> Value:
+    """RoiAlign, which ONNX Runtime does not have in version 22."""
+    x = s.image(2, 12)
+    if s.opset == 22:
+        return s.add("Transpose", x, perm=[0, 1, 3, 2])
     count = s.between(1, 4)
     corners = s.add("Sigmoid", s.input([count, 2]), bound=1.0)
     ends = s.add("Add", corners, s.positive(count, 2), bound=3.0)
     boxes = s.add("Concat", corners, ends, axis=1)
-    which = s.constant(s.indices(x.shape[0], count))
     words: dict[str, Any] = {"coordinate_transformation_mode": "half_pixel"} if s.opset >= 16 else {}
     return s.add(
         "RoiAlign",
         x,
         boxes,
-        which,
+        s.constant(s.indices(x.shape[0], count)),
         output_height=s.between(1, 3),
         output_width=s.between(1, 3),
         sampling_ratio=s.between(1, 2),
@@ -269,24 +285,34 @@ def triangle(s: Sketch) -> Value:
 
 
 STEPS = (
-    blocks_of_pixels,
     computed_shape,
     computed_shape,
     concatenation,
     concatenation,
     cutting,
     cutting,
+    depth_to_space,
+    flattening,
+    grid_sampling,
     padding,
+    regions,
     reshaping,
     reshaping,
     resizing,
     resizing,
     resizing,
-    sampling,
+    space_to_depth,
     splitting,
     splitting,
-    spreading,
+    expansion,
+    tiling,
     transposition,
     transposition,
     triangle,
 )
+
+EACH = (
+    *(partial(reshaping, way=way) for way in range(5)),
+    *(partial(computed_shape, way=way) for way in range(4)),
+)
+"""Every way at least once."""

@@ -26,6 +26,7 @@ class Value:
     """A tensor of the graph.
 
     Attributes:
+        shape: −1 where it depends on the data; no step works on such a value.
         bound: about the largest magnitude; for integers, no element is negative or reaches it.
         varied: its rows differ, so that dividing by their deviation does not enlarge rounding errors.
         array: the elements, if they do not depend on the graph's inputs.
@@ -49,7 +50,8 @@ class Value:
 
 def _type(value: Value) -> onnx.TypeProto:
     kind = helper.np_dtype_to_tensor_dtype(np.dtype(value.dtype))
-    proto: onnx.TypeProto = helper.make_tensor_type_proto(kind, value.shape)
+    shape = [size if size >= 0 else None for size in value.shape]
+    proto: onnx.TypeProto = helper.make_tensor_type_proto(kind, shape)
     return proto
 
 
@@ -124,7 +126,7 @@ class Sketch:
         return self.constant(self._rng.uniform(0.5, 2.0, shape).astype(np.float32))
 
     def indices(self, high: int, *shape: int) -> Array:
-        found: Array = self._rng.randint(0, high, shape).astype(np.int64)
+        found: Array = np.asarray(self._rng.randint(0, high, shape), np.int64)
         return found
 
     def weights(self, *shape: int, inputs: int) -> Value:
@@ -197,31 +199,33 @@ class Sketch:
             op, [v.name if v is not None else "" for v in inputs], names, name=name, **words
         )
         self.nodes.append(node)
-        types = (
-            {names[0]: _type(like)}
-            if like
-            else onnx.shape_inference.infer_node_outputs(
-                onnx.defs.get_schema(op, self.opset, ""),
-                node,
-                {value.name: _type(value) for value in given},
-                {v.name: numpy_helper.from_array(v.array, v.name) for v in given if v.array is not None},
-                opset_imports=[helper.make_opsetid("", self.opset)],
-                ir_version=8,
-            )
-        )
         floats = [value for value in given if value.dtype == "float32" and value.array is None]
         if bound is None:
             bound = max((value.bound for value in given if value.dtype == "float32"), default=1.0)
         if varied is None:
             varied = any(value.varied for value in floats)
+        found = [like] if like else self._inferred(node, given)
+        return [
+            replace(value, name=output, bound=bound, varied=varied, array=array if index == 0 else None)
+            for index, (output, value) in enumerate(zip(names, found, strict=True))
+        ]
+
+    def _inferred(self, node: onnx.NodeProto, inputs: Sequence[Value]) -> list[Value]:
+        types = onnx.shape_inference.infer_node_outputs(
+            onnx.defs.get_schema(node.op_type, self.opset, ""),
+            node,
+            {value.name: _type(value) for value in inputs},
+            {v.name: numpy_helper.from_array(v.array, v.name) for v in inputs if v.array is not None},
+            opset_imports=[helper.make_opsetid("", self.opset)],
+            ir_version=8,
+        )
         found = []
-        for index, output in enumerate(names):
+        for output in node.output:
             tensor = types[output].tensor_type
-            dims = tuple(dim.dim_value for dim in tensor.shape.dim)
-            if not all(dim.HasField("dim_value") for dim in tensor.shape.dim) or not tensor.HasField("shape"):
-                raise AssertionError(f"no shape of {op} at opset {self.opset}: {node}")
-            dtype = helper.tensor_dtype_to_np_dtype(tensor.elem_type).name
-            found.append(Value(output, dims, dtype, bound, varied, array if index == 0 else None))
+            if not tensor.HasField("shape") or not all(d.HasField("dim_value") for d in tensor.shape.dim):
+                raise AssertionError(f"no shape at version {self.opset} of\n{node}")
+            shape = tuple(dim.dim_value for dim in tensor.shape.dim)
+            found.append(Value(output, shape, helper.tensor_dtype_to_np_dtype(tensor.elem_type).name))
         return found
 
     # --- operators that changed their words ---
