@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -18,16 +17,19 @@ from sanderling.compiler.evaluate import evaluate
 from sanderling.compiler.graph import Graph, Node, TensorType
 from sanderling.compiler.program import Arg, Program
 from sanderling.compiler.target import Target, cpu_flags, find_target
+from tests.support import emulated
+from tests.support.kernels import open_kernels
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 
 _FLAGS = cpu_flags(Path("/proc/cpuinfo").read_text())
 TARGETS = [name for name in ("x86-64-v3", "x86-64-v4") if _FLAGS.issuperset(find_target(name).features)]
+_EMULATED = [pytest.param(name, marks=pytest.mark.slow) for name in emulated.TARGETS]
 
 
-@pytest.fixture(params=TARGETS)
+@pytest.fixture(params=[*TARGETS, *_EMULATED])
 def target(request: pytest.FixtureRequest) -> Target:
-    """Each target that this CPU can run."""
+    """Each target that this CPU can run; the slow suite also has those that an emulator can."""
     return find_target(request.param)
 
 
@@ -50,14 +52,15 @@ class Machine:
     def __init__(
         self, program: Program, folder: Path, offset: int = 4, out_offset: int | None = None
     ) -> None:
-        library = folder / "kernels.so"
-        library.write_bytes(program.code)
-        self._library = ctypes.CDLL(str(library))
+        self._kernels = open_kernels(program.code, find_target(program.target), folder)
         self._program = program
         sizes = {("buffer", name): size for name, size in program.buffers.items()}
         sizes |= {("param", name): array.nbytes for name, array in program.params.items()}
-        self._memory = {key: _aligned(size, 0) for key, size in sizes.items()}
-        self._memory["scratch", ""] = _aligned(max(program.scratch_bytes, 1), 0)
+        sizes["scratch", ""] = max(program.scratch_bytes, 1)
+        self._memory: dict[tuple[str, str], npt.NDArray[np.uint8]] = {}
+        self._guarded: dict[tuple[str, str], npt.NDArray[np.uint8]] = {}
+        for key, size in sizes.items():
+            self._place(key, size, 0)
         self.move(offset, offset if out_offset is None else out_offset)
         for name, array in program.params.items():
             self._memory["param", name][:] = np.frombuffer(np.ascontiguousarray(array).tobytes(), np.uint8)
@@ -66,22 +69,28 @@ class Machine:
         """Gives inputs and outputs new memory, at these offsets."""
         ends = [("input", self._program.inputs, offset), ("output", self._program.outputs, out_offset)]
         for place, types, at in ends:
-            self._memory |= {(place, name): _aligned(kind.nbytes, at) for name, kind in types.items()}
+            for name, kind in types.items():
+                self._place((place, name), kind.nbytes, at)
+
+    def _place(self, key: tuple[str, str], size: int, offset: int) -> None:
+        """`size` bytes at `offset` from a multiple of 64, between guards."""
+        raw = self._kernels.allocate(size + 256)
+        start = 64 - raw.ctypes.data % 64 + offset
+        self._guarded[key], self._memory[key] = raw, raw[start : start + size]
 
     def run(self, feeds: Arrays, rng: np.random.Generator) -> dict[str, npt.NDArray[Any]]:
         """Every call in random pieces, in random order."""
         for name, array in feeds.items():
             self._memory["input", name][:] = np.frombuffer(np.ascontiguousarray(array).tobytes(), np.uint8)
         for call in self._program.calls:
-            kernel = getattr(self._library, call.symbol)
-            kernel.argtypes = [ctypes.c_int32] * 2 + [ctypes.c_void_p] * len(call.args)
             addresses = [self._address(arg) for arg in call.args]
             cuts = np.unique(rng.integers(0, call.tasks + 1, size=3)).tolist()
             edges = [0, *[cut for cut in cuts if 0 < cut < call.tasks], call.tasks]
             pieces = list(itertools.pairwise(edges))
             rng.shuffle(pieces)
             for low, high in pieces:
-                kernel(int(low), int(high), *addresses)
+                self._kernels.call(call.symbol, int(low), int(high), addresses)
+        self._kernels.finish()
         self._check_guards()
         return {
             name: self._memory["output", name].view(kind.dtype).reshape(kind.shape).copy()
@@ -91,8 +100,7 @@ class Machine:
     def _check_guards(self) -> None:
         """Nothing was written before or behind any memory."""
         for key, memory in self._memory.items():
-            raw = memory.base
-            assert raw is not None
+            raw = self._guarded[key]
             start = memory.ctypes.data - raw.ctypes.data
             assert (raw[:start] == 0xFF).all(), f"{key} overrun at the front"
             assert (raw[start + memory.nbytes :] == 0xFF).all(), f"{key} overrun at the end"
@@ -103,13 +111,6 @@ class Machine:
         address = int(memory.ctypes.data) + arg.offset
         assert arg.place in ("input", "output") or address % arg.align == 0
         return address
-
-
-def _aligned(size: int, offset: int) -> npt.NDArray[np.uint8]:
-    """`size` bytes at `offset` from a multiple of 64, between guards."""
-    raw = np.full(size + 256, 0xFF, np.uint8)
-    start = 64 - raw.ctypes.data % 64 + offset
-    return raw[start : start + size]
 
 
 def random_feeds(graph: Graph, rng: np.random.Generator) -> dict[str, npt.NDArray[np.float32]]:

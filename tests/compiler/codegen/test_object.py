@@ -13,7 +13,10 @@ from sanderling.compiler.codegen import object as objects
 from sanderling.compiler.errors import CompileError
 from sanderling.compiler.target import Target
 
+from .conftest import TARGETS
 
+
+@pytest.mark.parametrize("target", TARGETS, indirect=True)
 def test_block_functions_do_what_the_c_library_says(target: Target, tmp_path: Path) -> None:
     (tmp_path / "blocks.o").write_bytes(objects._block_functions(target))
     linker = shutil.which("ld.lld") or "ld"
