@@ -1,7 +1,7 @@
 """ONNX Runtime on the CPU.
 
 Graph optimisations are all on and its threads spin between operators, as shipped. Inputs are read in place;
-binding inputs and outputs in advance was tried: on small models it gains less than a hundredth, so `run` it is.
+binding inputs and outputs in advance was tried: on small models it gains less than a hundredth.
 """
 
 from __future__ import annotations
