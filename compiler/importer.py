@@ -14,7 +14,7 @@ from .control_flow import follow_if, follow_loop
 from .errors import ModelError, UnsupportedError, raise_all
 from .frontends.onnx import OnnxModel
 from .graph import Array, AttributeValue, Bound, Graph, Node, TensorType
-from .onnx_nodes import attributes_of, model_of
+from .onnx_nodes import attributes_of, definition, model_of
 from .onnx_types import elem_type, numpy_name, static_type, to_array
 from .passes.fold_constants import Folder
 from .shape import infer_types
@@ -206,6 +206,26 @@ class Importer:
             raise UnsupportedError(self.name(node), "Compress", "nothing is left of its input")
         made = TensorType(x.dtype, tuple(shape))
         self.make("Gather", (source, chosen), node.output[0], made, axis=along)
+
+    def _by_definition(self, node: NodeProto) -> None:
+        """In the words of the ONNX standard, whose shape arithmetic is folded like the model's own."""
+        inner = [f"{value}_inner" if value else "" for value in node.output]
+        renamed = NodeProto()
+        renamed.CopyFrom(node)
+        del renamed.output[:]
+        renamed.output.extend(inner)
+        body = definition(
+            renamed, {value: self._type(value, node) for value in node.input if value}, self._opset
+        )
+        results = dict(zip(filter(None, inner), self.inside(body), strict=True))
+        for value, output in zip(inner, node.output, strict=True):
+            if output:
+                self.alias(results[value], output)
+
+    def _layer_normalization(self, node: NodeProto) -> None:
+        """Mean and deviation are for training, but some exporters hand them out."""
+        rule = Importer._by_definition if any(node.output[1:]) else Importer._plain
+        rule(self, node)
 
     def _finder(self, node: NodeProto) -> None:
         """A node that finds as much as the data has: the most there can be, and how much there is.
@@ -431,10 +451,12 @@ class Importer:
 
 _RULES: Mapping[str, Callable[[Importer, NodeProto], None]] = {
     "CastLike": Importer._cast_like,
+    "CenterCropPad": Importer._by_definition,
     "Compress": Importer._compress,
     "Constant": Importer._constant,
     "EyeLike": Importer._eye_like,
     "If": follow_if,
+    "LayerNormalization": Importer._layer_normalization,
     "Loop": follow_loop,
     "NonMaxSuppression": Importer._finder,
     "NonZero": Importer._finder,

@@ -6,11 +6,12 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import onnx
-from onnx import AttributeProto, NodeProto, helper
+from onnx import AttributeProto, GraphProto, NodeProto, helper
+from onnx.inliner import inline_selected_functions
 
 from .errors import UnsupportedError
-from .graph import Array, AttributeValue
-from .onnx_types import from_array, to_array
+from .graph import Array, AttributeValue, TensorType
+from .onnx_types import from_array, to_array, type_proto
 
 # The reference has no older versions of these; what the older ones could say means the same in the newer.
 _REFERENCE_SINCE = {"DequantizeLinear": 19}
@@ -29,6 +30,18 @@ def model_of(
     )
     opset = max(opset, _REFERENCE_SINCE.get(node.op_type, 0))
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)])
+
+
+def definition(node: NodeProto, types: Mapping[str, TensorType], opset: int) -> GraphProto:
+    """The graph by which the ONNX standard defines a node. Its outputs are those that are not omitted."""
+    graph = helper.make_graph(
+        [node],
+        "definition",
+        [helper.make_value_info(name, type_proto(type_)) for name, type_ in types.items()],
+        [helper.make_empty_tensor_value_info(name) for name in node.output if name],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)])
+    return inline_selected_functions(model, [("", node.op_type)], inline_schema_functions=True).graph
 
 
 def attributes_of(node: NodeProto, name: str, op: str) -> dict[str, AttributeValue]:

@@ -20,7 +20,7 @@ from ..exporter import to_onnx
 from ..graph import Graph, Node
 from .computation import Computation
 from .operators import OPERATORS
-from .rewrite import refusal, rewritten, with_function_body
+from .rewrite import rewritten, with_function_body
 from .special import SPECIAL
 from .stage import AnyStage, Axis, Combine, Expr, RawStage, Stage, Tensor, count, substitute
 
@@ -89,8 +89,6 @@ class _Importer:
         return Computation(stages, inputs, outputs, tuple(self.constants))
 
     def relax_module(self) -> Any:
-        if (reason := refusal(self.node)) is not None:
-            raise self.unsupported(reason)
         model = to_onnx(rewritten(self.alone))
         try:
             return _legalised(model)

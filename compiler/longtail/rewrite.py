@@ -10,16 +10,9 @@ import numpy as np
 from onnx.helper import np_dtype_to_tensor_dtype
 from onnx.inliner import inline_selected_functions
 
-from ..graph import Graph, Node, TensorType
+from ..graph import Array, Graph, Node, TensorType
 
 _MANY = 16  # inputs that one kernel takes with room to spare
-
-
-def refusal(node: Node) -> str | None:
-    """Why TVM's loops for the node would compute something else, if they would."""
-    if node.op == "RoiAlign" and node.attributes.get("mode", "avg") != "avg":
-        return "only the mode 'avg' has a kernel"
-    return None
 
 
 def rewritten(graph: Graph) -> Graph:
@@ -137,6 +130,79 @@ def _quantized_product(graph: Graph, node: Node) -> Graph:
     return _with_nodes(graph, nodes, types)
 
 
+class _Parts:
+    """Nodes that stand for one, with what they make and need."""
+
+    def __init__(self, graph: Graph, out: str) -> None:
+        self._graph, self._out = graph, out
+        self.nodes: list[Node] = []
+        self._types: dict[str, TensorType] = {}
+        self._constants: dict[str, Array] = {}
+
+    def type(self, value: str) -> TensorType:
+        return self._types.get(value) or self._graph.types[value]
+
+    def add(
+        self, op: str, inputs: tuple[str, ...], dtype: str, shape: tuple[int, ...], **attributes: Any
+    ) -> str:
+        name = f"{self._out}.part{len(self.nodes)}"
+        self._types[name] = TensorType(dtype, shape)
+        self.nodes.append(Node(name, op, inputs, (name,), attributes))
+        return name
+
+    def cast(self, value: str, dtype: str) -> str:
+        to = int(np_dtype_to_tensor_dtype(np.dtype(dtype)))
+        return self.add("Cast", (value,), dtype, self.type(value).shape, to=to)
+
+    def by_channel(self, value: str, rank: int) -> str:
+        """A number, or one for each channel, so that it broadcasts over `rank` spatial dimensions."""
+        type_ = self.type(value)
+        if type_.size == 1:
+            return value
+        shape = (type_.size, *(1,) * rank)
+        target = f"{self._out}.shape{len(self.nodes)}"
+        self._constants[target] = np.array(shape)
+        self._types[target] = TensorType("int64", (len(shape),))
+        return self.add("Reshape", (value, target), type_.dtype, shape)
+
+    def graph(self, *last: Node) -> Graph:
+        made = _with_nodes(self._graph, [*self.nodes, *last], self._types)
+        return made.with_(constants=MappingProxyType({**self._graph.constants, **self._constants}))
+
+
+def _integer_sums(parts: _Parts, node: Node, operands: Iterable[tuple[str, str]], out: TensorType) -> str:
+    """Convolution of both operands without their zero points, in int32 as ONNX asks."""
+    shifted = []
+    for (value, zero), rank in zip(operands, (0, len(out.shape) - 1), strict=True):
+        wide = parts.cast(value, "int32")
+        if zero:
+            origin = parts.cast(parts.by_channel(zero, rank), "int32")
+            wide = parts.add("Sub", (wide, origin), "int32", parts.type(value).shape)
+        shifted.append(wide)
+    return parts.add("Conv", tuple(shifted), "int32", out.shape, **node.attributes)
+
+
+def _convolution_of_integers(graph: Graph, node: Node) -> Graph:
+    x, w, x_zero, w_zero = (*node.inputs, "", "")[:4]
+    parts = _Parts(graph, node.outputs[0])
+    sums = _integer_sums(parts, node, ((x, x_zero), (w, w_zero)), graph.types[node.outputs[0]])
+    return parts.graph(Node(node.name, "Identity", (sums,), node.outputs))
+
+
+def _quantized_convolution(graph: Graph, node: Node) -> Graph:
+    """Sums of integers, scaled once by channel."""
+    x, x_scale, x_zero, w, w_scale, w_zero, y_scale, y_zero, bias = (*node.inputs, "")[:9]
+    out = graph.types[node.outputs[0]]
+    parts, rank = _Parts(graph, node.outputs[0]), len(out.shape) - 2
+    sums = _integer_sums(parts, node, ((x, x_zero), (w, w_zero)), out)
+    if bias:
+        sums = parts.add("Add", (sums, parts.by_channel(bias, rank)), "int32", out.shape)
+    scale = parts.by_channel(w_scale, rank)
+    factor = parts.add("Mul", (x_scale, scale), "float32", parts.type(scale).shape)
+    scaled = parts.add("Mul", (parts.cast(sums, "float32"), factor), "float32", out.shape)
+    return parts.graph(Node(node.name, "QuantizeLinear", (scaled, y_scale, y_zero), node.outputs))
+
+
 def _lp_normalization(graph: Graph, node: Node) -> Graph:
     """x divided by its norm along one axis; a zero row stays zero."""
     axis, power = node.attributes.get("axis", -1), node.attributes.get("p", 2)
@@ -178,9 +244,11 @@ def _is_infinite(graph: Graph, node: Node) -> Graph:
 _REWRITES: dict[str, Callable[[Graph, Node], Graph]] = {
     "Cast": _wide_cast,
     "Concat": _concat,
+    "ConvInteger": _convolution_of_integers,
     "IsInf": _is_infinite,
     "LpNormalization": _lp_normalization,
     "Pow": _pow,
+    "QLinearConv": _quantized_convolution,
     "QLinearMatMul": _quantized_product,
     "ReduceMax": _truth_reduction,
     "ReduceMin": _truth_reduction,

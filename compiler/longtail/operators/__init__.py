@@ -6,11 +6,12 @@ from collections.abc import Callable, Mapping
 
 from ...graph import Graph, Node
 from ..computation import Computation
-from . import indexing, recurrent, resize
+from . import indexing, recurrent, regions, resize
 
 OPERATORS: Mapping[str, Callable[[Graph, Node, str], Computation]] = {
     **indexing.OPERATORS,
     **recurrent.OPERATORS,
+    **regions.OPERATORS,
     **resize.OPERATORS,
 }
 
