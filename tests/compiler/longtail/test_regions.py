@@ -1,4 +1,4 @@
-"""RoiAlign against ONNX Runtime: fixed and adaptive sampling, with and without half pixels, regions outside."""
+"""RoiAlign against ONNX Runtime: fixed and adaptive sampling, half pixels or not, regions outside."""
 
 from __future__ import annotations
 
