@@ -83,6 +83,9 @@ CONVOLUTIONS = {
     "point with pads": _conv((1, 16, 5, 5), 16, (1, 1), pads=(1, 1, 1, 1), first="Conv"),
     "groups": _conv((1, 32, 7, 7), 32, (3, 3), pads=(1, 1, 1, 1), group=2, first="Conv"),
     "groups, batch, wider": _conv((2, 32, 5, 5), 96, (3, 3), (2, 2), (1, 1, 1, 1), group=2, first="Conv"),
+    "groups of 20": _conv((1, 60, 6, 7), 60, (3, 3), pads=(1, 1, 1, 1), group=3, first="Conv"),
+    "groups of 24, batch": _conv((2, 72, 6, 5), 72, (3, 3), (2, 2), (1, 1, 1, 1), group=3, first="Conv"),
+    "groups of 17 and 25": _conv((1, 34, 5, 5), 50, (1, 1), group=2, first="Conv"),
     "many blocks": _conv((1, 16, 4, 4), 208, (3, 3), pads=(1, 1, 1, 1), first="Conv"),
     "wide rows": _conv((1, 8, 3, 61), 16, (3, 3), pads=(1, 1, 1, 1), first="Conv"),
 }
@@ -101,6 +104,9 @@ DEPTHWISE = {
         (1, 16, 11, 11), 16, (3, 3), pads=(2, 2, 2, 2), dilations=(2, 2), group=16, first="Conv"
     ),
     "no pads": _conv((1, 7, 6, 6), 7, (3, 3), group=7, bias=False, first="Conv"),
+    "multiplier 3": _conv((2, 10, 6, 7), 30, (3, 3), pads=(1, 1, 1, 1), group=10, first="Conv"),
+    "groups of 4": _conv((1, 20, 6, 7), 20, (3, 3), pads=(1, 1, 1, 1), group=5, first="Conv"),
+    "groups of 8 to 4": _conv((1, 16, 6, 7), 8, (3, 3), pads=(1, 1, 1, 1), group=2, first="Conv"),
     "from rows": _conv((1, 19, 8, 8), 19, (3, 3), pads=(1, 1, 1, 1), group=19),
 }
 
