@@ -87,6 +87,7 @@ test: setup $(STAMPS)/ssh-system lint ctest ctest-sanitized ctest-aarch64 $(VENV
 .PHONY: test-full
 test-full: setup $(STAMPS)/ssh-system $(STAMPS)/peers $(STAMPS)/mca lint ctest ctest-sanitized ctest-aarch64 $(VENV)/.torch fuzz ## the long ones too: fuzzing, sweeps, training
 	@$(PYTHON) -m pytest -n $(JOBS) --timeout 3600
+	@$(PYTHON) -m benchmarks.differential --minutes $(GRAPH_MINUTES) --seed $$(date +%s)
 
 .PHONY: lint
 lint: setup ## ruff, mypy --strict, clang-format
