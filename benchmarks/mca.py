@@ -24,7 +24,7 @@ from typing import Any
 from benchmarks.results import RESULTS, write
 from sanderling.compiler.codegen.epilogue import Step
 from sanderling.compiler.codegen.object import compile_object
-from sanderling.compiler.codegen.templates import conv2d
+from sanderling.compiler.codegen.templates import direct
 from sanderling.compiler.codegen.workload import Conv2d, Window
 from sanderling.compiler.target import Target, find_target
 
@@ -163,8 +163,8 @@ def peak(model: Model) -> int:
 def judge(target: Target, name: str, work: Conv2d) -> dict[str, Any]:
     """One row: the kernel's first candidate, which is what a target gets that cannot be measured here."""
     model = MODELS[target.name]
-    config = conv2d.candidates(work, target)[0]
-    kernel = conv2d.build(work, config, target, _SYMBOL)
+    config = direct.candidates(work, target)[0]
+    kernel = direct.build(work, config, target, _SYMBOL)
     loop = hot_loop(disassemble(compile_object({_SYMBOL: kernel.function}, target)))
     lines = [re.sub(r"\b0x[0-9a-f]+$", "#0", i.text) if i.goal is not None else i.text for i in loop]
     cycles, throughput = simulate(lines, model)

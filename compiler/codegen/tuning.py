@@ -113,7 +113,7 @@ def _trial_program(
                 used += ceil_div(argument.size * 4, 64) * 64
                 continue
             name = f"{key}.{argument.name}"
-            if name not in params:
+            if name not in params or params[name].size < argument.size:  # methods pack in their own ways
                 params[name] = rng.standard_normal(argument.size, dtype=np.float32)
             args.append(Arg("param", name, "read", argument.size * 4))
         scratch = max(scratch, used)
