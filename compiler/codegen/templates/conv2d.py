@@ -12,12 +12,14 @@ import numpy as np
 import numpy.typing as npt
 
 from ...target import Target
+from .. import geometry
+from .. import winograd as body
 from ..builder import Kernel
 from ..workload import Conv2d
 from . import direct, winograd
 
-Config = direct.Config | winograd.Config
-_METHODS: dict[type, Any] = {direct.Config: direct, winograd.Config: winograd}
+Config = geometry.Config | body.Config
+_METHODS: dict[type, Any] = {geometry.Config: direct, body.Config: winograd}
 
 
 def candidates(work: Conv2d, target: Target) -> list[Config]:
