@@ -14,6 +14,7 @@ NATIVE := CMakeLists.txt pyproject.toml $(shell find cpp -type f \( -name '*.h' 
 CPP := $(shell find cpp -type f \( -name '*.h' -o -name '*.c' -o -name '*.cc' \))
 JOBS ?= 2
 FUZZ_RUNS ?= 1000000
+GRAPH_MINUTES ?= 5
 
 .PHONY: help
 help: ## this list
