@@ -14,11 +14,11 @@ from typing import Any
 
 from benchmarks.models import TARGETS, names, prepare
 from benchmarks.results import RESULTS, command_line, save
-from sanderling.cli.arguments import positive_float, thread_counts
+from sanderling.cli.arguments import peer_names, positive_float, thread_counts
 from sanderling.cli.bench_table import summary
 from sanderling.cli.console import Progress
 from sanderling.cli.contest import INCOMPLETE, Limits
-from sanderling.cli.peers import peer_names, require
+from sanderling.cli.peers import require
 from sanderling.cli.session import machine_limits, new_document
 from sanderling.cli.study import StudyInterrupted, study
 from sanderling.cli.subject import make_subject

@@ -13,6 +13,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from sanderling.compiler.remote import Address
 
+PEERS = ("onnxruntime", "openvino", "ncnn", "mnn")
+"""Runtimes to compare with; `sanderling.cli.peers` knows more of each."""
+
 
 def positive_int(text: str) -> int:
     """A whole number of at least 1."""
@@ -71,3 +74,14 @@ def device_address(text: str) -> Address:
         return Address.parse(text)
     except CompileError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def peer_names(text: str) -> tuple[str, ...]:
+    """`openvino,ncnn`, `all` or `none`. Raises ArgumentTypeError for a name that is none of them."""
+    if text in ("all", "none"):
+        return PEERS if text == "all" else ()
+    names = tuple(dict.fromkeys(text.split(",")))
+    unknown = [name for name in names if name not in PEERS]
+    if unknown:
+        raise argparse.ArgumentTypeError(f"unknown peer {unknown[0]!r}; known: {', '.join(PEERS)}, all, none")
+    return names

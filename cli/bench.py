@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sanderling.cli.arguments import (
+    PEERS,
     device_address,
+    peer_names,
     percentage,
     positive_float,
     positive_int,
@@ -45,8 +47,6 @@ _INTERRUPTED = 130
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    from sanderling.cli.peers import NAMES, peer_names
-
     what = parser.add_mutually_exclusive_group()
     what.add_argument("model", type=Path, nargs="?", help="a .sand package, or a model to compile")
     what.add_argument(
@@ -69,7 +69,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--peers",
         type=peer_names,
         metavar="P[,P…]",
-        help=f"{', '.join(NAMES)}, all, or none (default: onnxruntime)",
+        help=f"{', '.join(PEERS)}, all, or none (default: onnxruntime)",
     )
     parser.add_argument("--threads", type=thread_counts, default=(1,), metavar="N[,N…]", help="default: 1")
     parser.add_argument(

@@ -6,7 +6,6 @@ depend on would clash with what we depend on; `sanderling bench --install-peers`
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import sys
@@ -62,20 +61,8 @@ PEERS: Mapping[str, Peer] = {
     "ncnn": Peer("ncnn", to_ncnn, bare=("pnnx",)),
     "mnn": Peer("MNN", to_mnn),
 }
-NAMES = tuple(PEERS)
 # Targets to which it makes sense to hold a peer: any CPU that runs more can be told to run this.
 _HOLDABLE = ("x86-64-v3",)
-
-
-def peer_names(text: str) -> tuple[str, ...]:
-    """`openvino,ncnn`, `all` or `none`. Raises ArgumentTypeError for a name that is none of them."""
-    if text in ("all", "none"):
-        return NAMES if text == "all" else ()
-    names = tuple(dict.fromkeys(text.split(",")))
-    unknown = [name for name in names if name not in NAMES]
-    if unknown:
-        raise argparse.ArgumentTypeError(f"unknown peer {unknown[0]!r}; known: {', '.join(NAMES)}, all, none")
-    return names
 
 
 def environment() -> Path:
@@ -145,7 +132,7 @@ def install(progress: Progress | None = None) -> dict[str, str]:
             run_tool(command, timeout=_INSTALL_SECONDS)
         except ToolError as error:
             raise CommandError(f"{text}: {error}") from error
-    return require(NAMES)
+    return require(tuple(PEERS))
 
 
 def entries(

@@ -9,11 +9,11 @@ import pytest
 from benchmarks import fuzz, results
 
 REPORT = """\
-COVERED_FUNC: hits: 28 edges: 2/4 sanderling::Plan::params_blob() const /home/a/cpp/src/core/plan.h:33
-UNCOVERED_FUNC: hits: 0 edges: 0/8 sanderling::report(sanderling::Status const&, sd_error*) /home/a/cpp/src/api/common.cc:12
-COVERED_FUNC: hits: 9 edges: 5/11 sanderling::PlanReader::read() /home/a/cpp/src/core/plan.cc:103
-  UNCOVERED_PC: /home/a/cpp/src/core/plan.cc:105
-UNCOVERED_FUNC: hits: 0 edges: 0/3 f(int) /home/a/cpp/src/core/plan.cc:300
+COVERED_FUNC: hits: 28 edges: 2/4 sanderling::Plan::params_blob() const /src/cpp/src/core/plan.h:33
+UNCOVERED_FUNC: hits: 0 edges: 0/8 sanderling::report(sanderling::Status const&, sd_error*) /src/cpp/src/api/common.cc:12
+COVERED_FUNC: hits: 9 edges: 5/11 sanderling::PlanReader::read() /src/cpp/src/core/plan.cc:103
+  UNCOVERED_PC: /src/cpp/src/core/plan.cc:105
+UNCOVERED_FUNC: hits: 0 edges: 0/3 f(int) /src/cpp/src/core/plan.cc:300
 """  # noqa: E501
 
 

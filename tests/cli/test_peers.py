@@ -14,6 +14,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from sanderling.cli import peers
+from sanderling.cli.arguments import PEERS, peer_names
 from sanderling.cli.contest import Limits, Result, measure, reference_outputs
 from sanderling.cli.errors import CommandError
 from sanderling.models import birds, zoo
@@ -32,11 +33,12 @@ def nowhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 
 def test_names_are_checked() -> None:
-    assert peers.peer_names("ncnn,mnn,ncnn") == ("ncnn", "mnn")
-    assert peers.peer_names("none") == ()
-    assert peers.peer_names("all") == ("onnxruntime", *OTHERS)
+    assert peer_names("ncnn,mnn,ncnn") == ("ncnn", "mnn")
+    assert peer_names("none") == ()
+    assert tuple(peers.PEERS) == PEERS
+    assert peer_names("all") == ("onnxruntime", *OTHERS)
     with pytest.raises(argparse.ArgumentTypeError, match="unknown peer 'tvm'; known: onnxruntime, openvino"):
-        peers.peer_names("ncnn,tvm")
+        peer_names("ncnn,tvm")
 
 
 def test_environment_is_in_the_cache_unless_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -116,7 +118,7 @@ def test_peers_are_held_where_they_can_be(tiny_onnx: Path, tmp_path: Path) -> No
 def installed() -> None:
     """The real peers, installed once for the user."""
     try:
-        peers.require(peers.NAMES)
+        peers.require(PEERS)
     except CommandError:
         peers.install()
 

@@ -177,7 +177,7 @@ def test_a_concatenation_inside_another_is_written_in_place_too(check: Check) ->
 def test_upsampling_by_whole_factors_stays_in_blocks(check: Check) -> None:
     attributes = {
         "mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor",
-        "scales": (1.0, 1.0, 2.0, 3.0),
+        "scales": (1.0, 1.0, 2.0, 3.0), "roi": (),
     }  # fmt: skip
     node = Node("up", "Resize", ("c",), ("y",), attributes)
     check(_after_convolution([node], {"y": (1, 24, 12, 15)}), only="conv2d upsample")
