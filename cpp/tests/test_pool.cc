@@ -1,9 +1,13 @@
+#include <dlfcn.h>
 #include <doctest/doctest.h>
+#include <linux/futex.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
+#include <cstdarg>
 #include <memory>
 #include <thread>
 
@@ -39,7 +43,26 @@ Ref<Pool> pool_with(int32_t threads) {
   return pool.value();
 }
 
+std::atomic<bool> hold_sleepers{false}, is_held{false};
+
 }  // namespace
+
+// Stands in for libc's, so that a test can stop a thread between its last look and its sleep.
+extern "C" long syscall(long number, ...) noexcept {
+  static const auto real = reinterpret_cast<long (*)(long, ...)>(dlsym(RTLD_NEXT, "syscall"));
+  long values[6];
+  va_list list;
+  va_start(list, number);
+  for (long& value : values) value = va_arg(list, long);
+  va_end(list);
+  if (number == SYS_futex && int(values[1]) == FUTEX_WAIT_PRIVATE) {
+    while (hold_sleepers) {
+      is_held = true;
+      usleep(100);
+    }
+  }
+  return real(number, values[0], values[1], values[2], values[3], values[4], values[5]);
+}
 
 TEST_CASE("every task is done exactly once, for any number of threads, tasks and any grain") {
   for (const int threads : {1, 2, 3, 5, 8}) {
@@ -265,6 +288,31 @@ TEST_CASE("pools come and go, used or not") {
     pool->end();
     CHECK(count.exact());
   }
+}
+
+TEST_CASE(
+    "a worker that falls asleep after a whole round of epochs still sees that the pool ends") {
+  const pid_t child = fork();
+  if (child == 0) {
+    alarm(20);
+    hold_sleepers = true;
+    Ref<Pool> pool = pool_with(2);
+    while (!is_held) usleep(100);
+    Count count(2);
+    pool->begin();
+    for (int job = 0; job < 65535; ++job) pool->run(2, 1, Count::body, &count);
+    pool->end();
+    std::thread release([] {
+      usleep(50000);  // the pool has told its workers by then
+      hold_sleepers = false;
+    });
+    pool = Ref<Pool>();
+    release.join();
+    _exit(0);
+  }
+  int status = -1;
+  REQUIRE(waitpid(child, &status, 0) == child);
+  CHECK(status == 0);
 }
 
 TEST_CASE("a number of threads that cannot be meant is refused") {

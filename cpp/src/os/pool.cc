@@ -143,8 +143,7 @@ Pool::~Pool() {
     Pool*& known = registry.pools[threads()];
     if (known == this) known = nullptr;
   }
-  stop_.store(true);
-  gate_.fetch_add(kEpoch);  // wakes the parked ones
+  gate_.fetch_or(kStop);
   futex_wake(&gate_, kMaxThreads);
   for (uint32_t i = 0; i < started_; ++i) pthread_join(workers_[i].thread, nullptr);
 }
@@ -216,7 +215,7 @@ void Pool::serve(uint32_t number) {
   uint32_t seen = UINT32_MAX;  // no epoch
   for (;;) {
     uint32_t gate = wait_for_job(seen);
-    if (stop_.load(std::memory_order_relaxed)) return;
+    if ((gate & kStop) != 0) return;
     while (is_open(gate, seen)) {
       if (!gate_.compare_exchange_weak(gate, gate + 1, std::memory_order_acquire)) continue;
       take_chunks(number);
@@ -231,7 +230,7 @@ uint32_t Pool::wait_for_job(uint32_t seen) {
   uint32_t gate = 0;
   const auto ready = [&] {
     gate = gate_.load(std::memory_order_seq_cst);
-    return is_open(gate, seen) || stop_.load(std::memory_order_relaxed);
+    return is_open(gate, seen) || (gate & kStop) != 0;
   };
   for (;;) {
     spin([&] { return ready() || !is_only_run(); });

@@ -49,11 +49,13 @@ class Pool : public Shared {
     pthread_t thread;
   };
 
-  // The gate is one word: epoch (16 bits) · open (1 bit) · workers inside (15 bits). Workers enter
-  // by compare-and-swap while it is open. They read the job only when inside, and the caller
-  // changes it only when it is closed and empty.
+  // The gate is one word: epoch (16 bits) · open (1 bit) · stop (1 bit) · workers inside (14 bits).
+  // Workers enter by compare-and-swap while it is open. They read the job only when inside, and the
+  // caller changes it only when it is closed and empty. Epochs come round again, so a worker may
+  // sleep through a job; `stop` never was set before, so nobody sleeps through that.
   static constexpr uint32_t kOpen = 1U << 15;
-  static constexpr uint32_t kInside = kOpen - 1;
+  static constexpr uint32_t kStop = 1U << 14;
+  static constexpr uint32_t kInside = kStop - 1;
   static constexpr uint32_t kEpoch = 1U << 16;
 
   static void* main(void* worker);
@@ -79,7 +81,6 @@ class Pool : public Shared {
   std::atomic<uint32_t> runs_{0};     // between begin() and end()
   std::atomic<uint32_t> most_{0};     // workers that may join the job
   std::atomic<bool> taken_{false};    // a job has the workers
-  std::atomic<bool> stop_{false};
   Array<Worker> workers_;
   uint32_t started_ = 0;  // the first so many workers have a thread
   bool is_shared_ = false;
