@@ -22,7 +22,7 @@ from sanderling.compiler.program import Program
 from sanderling.compiler.target import Target
 
 from .cases import ENDS, FAMILIES, Case, ends
-from .conftest import Machine, assert_close, random_feeds
+from .conftest import TARGETS, Machine, assert_close, random_feeds
 
 EXAMPLES = 8  # of each family and target; the slow test takes many more, and all their configurations
 OFFSETS = st.integers(0, 63)
@@ -65,6 +65,7 @@ def test_a_template_agrees_with_onnxruntime(family: str, target: Target) -> None
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("target", TARGETS, indirect=True)  # an emulator would take hours
 @pytest.mark.parametrize("family", FAMILIES)
 def test_every_configuration_agrees_with_onnxruntime(family: str, target: Target) -> None:
     @settings(max_examples=150, print_blob=True)
@@ -97,6 +98,7 @@ def test_inputs_and_outputs_may_lie_anywhere(name: str, target: Target, tmp_path
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("target", TARGETS, indirect=True)
 @pytest.mark.parametrize("name", ENDS)
 def test_inputs_and_outputs_may_lie_anywhere_in_any_pair(name: str, target: Target, tmp_path: Path) -> None:
     _at_offsets(name, target, tmp_path, itertools.product(range(64), repeat=2))
