@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import IO, Any, Self
 
 from sanderling.cli.errors import CommandError
+from sanderling.cli.tools import INSTALL_NOTHING
 
 OWN_PYTHON = (sys.executable, "-P")
 _FOLDER = Path(__file__).resolve().parent
@@ -52,7 +53,7 @@ class Child:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=self._errors,
-                env={**os.environ, **(environment or {})},
+                env={**os.environ, **INSTALL_NOTHING, **(environment or {})},
                 bufsize=0,
                 start_new_session=True,
             )

@@ -21,7 +21,8 @@ Convert = Callable[[Path, Path, Feeds, Path], tuple[Path, ...]]
 # As pnnx writes the element types of inputs.
 _PNNX_TYPES = {"float32": "f32", "float16": "f16", "int64": "i64", "int32": "i32", "uint8": "u8"}
 _FIND_PNNX = "import importlib.util; print(*importlib.util.find_spec('pnnx').submodule_search_locations)"
-_CONVERT_MNN = "from MNN.tools.mnnconvert import main; main()"
+# The converter itself: the script around it calls home, and installs what it needs for that where it is run.
+_CONVERT_MNN = "import sys, MNN, _tools; _tools.mnnconvert(sys.argv)"
 
 
 def unchanged(python: Path, onnx: Path, feeds: Feeds, folder: Path) -> tuple[Path, ...]:

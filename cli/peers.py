@@ -129,7 +129,7 @@ def install(progress: Progress | None = None) -> dict[str, str]:
     for index, (text, command) in enumerate(steps):
         note(text, index, len(steps))
         try:
-            run_tool(command, timeout=_INSTALL_SECONDS)
+            run_tool(command, timeout=_INSTALL_SECONDS, environment={})
         except ToolError as error:
             raise CommandError(f"{text}: {error}") from error
     return require(tuple(PEERS))

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from sanderling.cli.errors import CommandError
 
+# Some programs install what they miss while they run: not here.
+INSTALL_NOTHING = {"PIP_NO_INDEX": "1"}
 _LAST_LINES = 3
 _LAST_CHARACTERS = 300
 
@@ -23,8 +25,16 @@ class ToolError(CommandError):
         self.crashed = crashed
 
 
-def run_tool(command: Sequence[object], *, cwd: Path | None = None, timeout: float) -> str:
+def run_tool(
+    command: Sequence[object],
+    *,
+    cwd: Path | None = None,
+    timeout: float,
+    environment: Mapping[str, str] = INSTALL_NOTHING,
+) -> str:
     """Run a program to its end and return what it printed. Raises ToolError.
+
+    `environment` is what is added to its environment variables.
 
     It has a session of its own, so that whatever it starts ends with it: after the time limit, on Ctrl-C, or
     when it ends itself.
@@ -34,6 +44,7 @@ def run_tool(command: Sequence[object], *, cwd: Path | None = None, timeout: flo
         process = subprocess.Popen(
             line,
             cwd=cwd,
+            env={**os.environ, **environment},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

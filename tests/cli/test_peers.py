@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -132,7 +133,12 @@ def _race(path: Path, feeds: dict[str, Any], folder: Path, wanted: Sequence[str]
 @pytest.mark.slow
 @pytest.mark.usefixtures("installed")
 @pytest.mark.parametrize("model", ["birds", "squeezenet1_1"])
-def test_every_peer_runs_and_is_right(model: str, tmp_path: Path) -> None:
+def test_every_peer_runs_and_is_right(model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pip, called = tmp_path / "bin" / "pip", tmp_path / "called"
+    pip.parent.mkdir()
+    pip.write_text(f"#!/bin/sh\ntouch {called}\n")
+    pip.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{pip.parent}:{os.environ['PATH']}")
     path, size = birds.WEIGHTS, 320
     if model != "birds":
         path, size = tmp_path / "m.onnx", 224
@@ -150,6 +156,7 @@ def test_every_peer_runs_and_is_right(model: str, tmp_path: Path) -> None:
         assert native.start.peak_bytes > native.start.base_bytes
     assert results["openvino", "x86-64-v3"].outcome == "right"
     assert results["mnn", "x86-64-v3"].outcome == "unsupported"
+    assert not called.exists(), "a peer installs packages while it is measured"
 
 
 @pytest.mark.slow
