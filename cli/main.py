@@ -4,18 +4,20 @@ A command is a module of this package with a docstring, `EXAMPLES`, `add_argumen
 `execute(args) -> int`. Only the one that was asked for is imported, so `--help` is quick and needs no extra.
 
 Exit codes: 0 success, 1 the command failed (one line on stderr says why), 2 wrong usage, 3 `bench --compare`
-found a regression, 130 interrupted.
+found a regression, 130 interrupted, 143 ended by SIGTERM.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
 import os
+import signal
 import sys
 import traceback
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from importlib.metadata import PackageNotFoundError, version
 
 from sanderling.cli.errors import CommandError, explain
@@ -43,12 +45,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command in `argv` (without the program's name) and return its exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), _interrupted_by_sigterm():
             warnings.showwarning = _show_warning
             return _dispatch(arguments)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         print("sanderling: interrupted", file=sys.stderr)
-        return 130
+        return 143 if isinstance(stop, _TerminatedError) else 130
     except BrokenPipeError:
         # Our reader has gone (`sanderling inspect … | head`); Python must not flush the rest at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -59,6 +61,28 @@ def main(argv: Sequence[str] | None = None) -> int:
             traceback.print_exc()
         print(f"sanderling: {message or f'internal error: {error!r}; please report it'}", file=sys.stderr)
         return 1
+
+
+class _TerminatedError(KeyboardInterrupt):
+    """SIGTERM has come."""
+
+
+@contextlib.contextmanager
+def _interrupted_by_sigterm() -> Iterator[None]:
+    """Lets SIGTERM end a command as Ctrl-C does: temporary files and processes go."""
+
+    def stop(*_: object) -> None:
+        raise _TerminatedError
+
+    try:
+        before = signal.signal(signal.SIGTERM, stop)
+    except ValueError:  # not the main thread, which handles all signals
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _show_warning(message: Warning | str, *_: object, **__: object) -> None:

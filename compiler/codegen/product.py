@@ -153,11 +153,6 @@ class Product:
 
         return direct
 
-    @property
-    def packed_size(self) -> int:
-        """Elements that `pack` writes."""
-        return self._inner * self._blocks * self._lanes
-
     def pack(self, second: Matrix, square: Square | None) -> None:
         """The second matrix as [group][inner][blocks of the group][lanes]; missing columns are zero.
         `square`: it lies column by column.

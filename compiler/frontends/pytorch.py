@@ -105,9 +105,11 @@ def _export(torch: Any, module: Any, example_inputs: Any) -> Any:
         with _quiet(), _evaluating(module), torch.no_grad():
             return torch.export.export(module, positional, named)
     except Exception as error:
+        cause = _cause(error)
+        advice = "; branches and shapes must not depend on values" if "data-dependent" in cause else ""
         raise ModelError(
-            f"{type(module).__name__} cannot be exported: {_cause(error)}\n"
-            "torch.export.export(module, inputs) shows where; branches and shapes must not depend on values"
+            f"{type(module).__name__} cannot be exported: {cause}\n"
+            f"torch.export.export(module, example_inputs) shows where{advice}"
         ) from error
 
 
@@ -150,9 +152,9 @@ def _evaluating(module: Any) -> Iterator[None]:
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """Without PyTorch's notes on its own deprecations, and on torchvision, which nobody needs here."""
-    logger = logging.getLogger("torch.onnx")
+    logger = logging.getLogger("torch")
     level = logger.level
-    logger.setLevel(logging.ERROR)
+    logger.setLevel(logging.CRITICAL)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

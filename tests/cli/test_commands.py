@@ -82,7 +82,10 @@ def test_compile_leaves_a_file_that_is_no_database_alone(
     assert picture.read_bytes() == b"\xff\xd8no\ndatabase"
 
 
-def test_interrupted_compile_leaves_nothing(tiny_onnx: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_interrupted_compile_leaves_nothing(
+    tiny_onnx: Path, tmp_path: Path, sent: signal.Signals, code: int
+) -> None:
     process = subprocess.Popen(
         [
             sys.executable,
@@ -103,10 +106,10 @@ def test_interrupted_compile_leaves_nothing(tiny_onnx: Path, tmp_path: Path) -> 
     for line in process.stderr:
         if line.startswith("compile for"):
             break
-    process.send_signal(signal.SIGINT)
+    process.send_signal(sent)
     rest = process.stderr.read()
     process.stderr.close()
-    assert process.wait(30) == 130
+    assert process.wait(30) == code
     assert rest.endswith("sanderling: interrupted\n")
     assert [path.name for path in tmp_path.iterdir() if path.name != "cache"] == []
 

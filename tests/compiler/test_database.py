@@ -19,7 +19,6 @@ from sanderling.compiler.database import (
     Key,
     default_paths,
     merge,
-    read_records,
 )
 from sanderling.compiler.errors import CompileError
 
@@ -68,7 +67,7 @@ def test_processes_that_save_at_once_lose_nothing(tmp_path: Path) -> None:
         child.start()
     for child in children:
         child.join(60)
-    assert [key.workload for key in read_records([tmp_path / "t"])] == names
+    assert [key.workload for key in Database.open(tmp_path / "t").own] == names
 
 
 def test_the_users_record_wins_over_the_shipped_one(tmp_path: Path) -> None:
