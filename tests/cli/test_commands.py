@@ -132,6 +132,28 @@ def test_inspect_tells_what_is_inside(sanderling: Command, tiny_package: Path) -
     assert document["entries"]["model.onnx"] > 1000
 
 
+def test_inspect_names_every_node_without_a_kernel(sanderling: Command, tmp_path: Path) -> None:
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, [4, 4])
+    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n"])
+    z = helper.make_tensor_value_info("z", TensorProto.FLOAT, [])
+    nodes = [
+        helper.make_node("Unique", ["x"], ["y"], name="distinct"),
+        helper.make_node("Det", ["x"], ["z"], name="volume"),
+    ]
+    model = helper.make_model(
+        helper.make_graph(nodes, "g", [x], [y, z]), opset_imports=[helper.make_opsetid("", 17)], ir_version=8
+    )
+    path, package = tmp_path / "m.onnx", tmp_path / "m.sand"
+    onnx.save(model, path)
+    assert sanderling("compile", path, "-o", package, "--tune", "none").code == 0
+    shown = sanderling("inspect", package).out
+    assert "no variant: only the ONNX form" in shown
+    for node, operator in (("distinct", "Unique"), ("volume", "Det")):
+        (line,) = (line for line in shown.splitlines() if line.startswith(node))
+        assert line.split()[1] == operator
+        assert len(line.split()) > 3  # a reason
+
+
 def test_verify_names_the_damaged_entry(sanderling: Command, tiny_package: Path, tmp_path: Path) -> None:
     data = bytearray(tiny_package.read_bytes())
     at = data.index(b"\x7fELF") + 100

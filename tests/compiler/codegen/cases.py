@@ -1,8 +1,5 @@
-"""Random small graphs for every kernel template, as hypothesis strategies: shapes, windows, groups, odd
-channel counts, epilogues.
-
-`FAMILIES` is the table that the tests go through. A new template is a new row: a strategy of `Case`, which
-makes a graph from a `Draw` (`Builder` helps), and the kinds of calls that may come out of it.
+"""Random small graphs for the templates that have a window, as hypothesis strategies: shapes, windows,
+groups, odd channel counts, epilogues. `families.py` has the others, and the table.
 """
 
 from __future__ import annotations
@@ -164,25 +161,25 @@ def window(draw: Draw, *, largest_pad: Callable[[int, int], int]) -> Window:
     return Window(sizes, kernels, strides, dilations, before_ + after_)
 
 
-def _start(draw: Draw, most: int = 48) -> tuple[Builder, int, int]:
+def start(draw: Draw, most: int = 48) -> tuple[Builder, int, int]:
     """A builder, a batch and a number of channels."""
     build = Builder(draw(st.integers(0, 2**32 - 1)))
     channels = draw(st.sampled_from([count for count in CHANNELS if count <= most]))
     return build, draw(st.sampled_from((1, 1, 1, 2, 3))), channels
 
 
-def _case(draw: Draw, build: Builder, *kinds: str) -> Case:
+def case(draw: Draw, build: Builder, *kinds: str) -> Case:
     return Case(
         build.graph(), frozenset({"relayout", "copy", "pool", *kinds}), draw(st.integers(0, 2**32 - 1))
     )
 
 
-def _source(draw: Draw, build: Builder, shape: Shape) -> str:
+def source_of(draw: Draw, build: Builder, shape: Shape) -> str:
     source = build.input(shape)
     return build.in_blocks(source) if draw(st.booleans()) else source
 
 
-def _weights(draw: Draw, build: Builder, shape: Shape, reads: int, outputs: int) -> tuple[str, str]:
+def weights_of(draw: Draw, build: Builder, shape: Shape, reads: int, outputs: int) -> tuple[str, str]:
     """Weights that keep the size of numbers, with `reads` products in a sum, and a bias or none."""
     bias = build.constant((outputs,)) if draw(st.booleans()) else ""
     return build.constant(shape, 1.0 / np.sqrt(reads)), bias
@@ -191,7 +188,7 @@ def _weights(draw: Draw, build: Builder, shape: Shape, reads: int, outputs: int)
 @st.composite
 def convolutions(draw: Draw, *, narrow: bool = False) -> Case:
     """`narrow`: groups of a few channels, as in depthwise convolution."""
-    build, batch, outer = _start(draw)
+    build, batch, outer = start(draw)
     if narrow:
         inner, outer = draw(
             st.sampled_from(((1, 1), (1, 1), (1, 2), (1, 3), (2, 1), (4, 4), (8, 8), (3, 2), (8, 4)))
@@ -202,20 +199,20 @@ def convolutions(draw: Draw, *, narrow: bool = False) -> Case:
         inner = draw(st.sampled_from(CHANNELS))
     field = window(draw, largest_pad=lambda kernel, dilation: (kernel - 1) * dilation + 1)
     assume(groups * inner * prod(field.sizes) * outer * prod(field.kernel) < 20_000_000)
-    source = _source(draw, build, (batch, groups * inner, *field.sizes))
+    source = source_of(draw, build, (batch, groups * inner, *field.sizes))
     shape = (groups * outer, inner, *field.kernel)
-    weights, bias = _weights(draw, build, shape, inner * prod(field.kernel), groups * outer)
+    weights, bias = weights_of(draw, build, shape, inner * prod(field.kernel), groups * outer)
     value = build.node(
         "Conv", (source, weights, bias), (batch, groups * outer, *field.output),
         dilations=field.dilations, group=groups, **field.attributes,
     )  # fmt: skip
     epilogue(draw, build, value, 1)
-    return _case(draw, build, "conv2d", "depthwise")
+    return case(draw, build, "conv2d", "depthwise")
 
 
 @st.composite
 def transposed_convolutions(draw: Draw) -> Case:
-    build, batch, outer = _start(draw, 33)
+    build, batch, outer = start(draw, 33)
     groups = draw(st.sampled_from((1, 1, 2, 5)))
     inner = draw(st.sampled_from((1, 2, 4, 8, 17, 24)))
     outer = draw(st.sampled_from((1, 4, 6, 20))) if groups > 1 else outer
@@ -228,30 +225,30 @@ def transposed_convolutions(draw: Draw) -> Case:
         for a in range(rank)
     )  # fmt: skip
     assume(min(output) > 0 and prod(output) < 20_000)
-    source = _source(draw, build, (batch, groups * inner, *field.sizes))
+    source = source_of(draw, build, (batch, groups * inner, *field.sizes))
     shape = (groups * inner, outer, *field.kernel)
-    weights, bias = _weights(draw, build, shape, inner * prod(field.kernel), groups * outer)
+    weights, bias = weights_of(draw, build, shape, inner * prod(field.kernel), groups * outer)
     value = build.node(
         "ConvTranspose", (source, weights, bias), (batch, groups * outer, *output),
         dilations=field.dilations, group=groups, output_padding=more, **field.attributes,
     )  # fmt: skip
     epilogue(draw, build, value, 1)
-    return _case(draw, build, "conv2d", "depthwise")
+    return case(draw, build, "conv2d", "depthwise")
 
 
 @st.composite
 def pools(draw: Draw) -> Case:
-    build, batch, channels = _start(draw)
+    build, batch, channels = start(draw)
     op = draw(st.sampled_from(("MaxPool", "AveragePool")))
     field = window(draw, largest_pad=lambda kernel, dilation: kernel - 1)
     # ONNX Runtime refuses windows that are all padding; a dilated one can be that between two taps.
     assume(all(_each_reads(field, axis) for axis in range(len(field.sizes))))
-    source = _source(draw, build, (batch, channels, *field.sizes))
+    source = source_of(draw, build, (batch, channels, *field.sizes))
     extra = {"count_include_pad": draw(st.integers(0, 1))} if op == "AveragePool" else {}
     shape = (batch, channels, *field.output)
     value = build.node(op, (source,), shape, dilations=field.dilations, **field.attributes, **extra)
     epilogue(draw, build, value, 1)
-    return _case(draw, build)
+    return case(draw, build)
 
 
 def _each_reads(field: Window, axis: int) -> bool:
@@ -265,113 +262,28 @@ def _each_reads(field: Window, axis: int) -> bool:
 
 @st.composite
 def global_pools(draw: Draw) -> Case:
-    build, batch, channels = _start(draw)
+    build, batch, channels = start(draw)
     sizes = tuple(draw(st.lists(st.integers(1, 9), min_size=1, max_size=3)))
-    source = _source(draw, build, (batch, channels, *sizes))
+    source = source_of(draw, build, (batch, channels, *sizes))
     op = draw(st.sampled_from(("GlobalAveragePool", "GlobalMaxPool")))
     value = build.node(op, (source,), (batch, channels, *(1,) * len(sizes)))
     epilogue(draw, build, value, 1, ("scalar", "channel", "tensor"))
-    return _case(draw, build, "global_pool")
+    return case(draw, build, "global_pool")
 
 
 @st.composite
-def products(draw: Draw) -> Case:
-    """Matrix products with constant weights."""
-    build, _, columns = _start(draw)
-    inner = draw(st.integers(1, 70))
-    rows = tuple(draw(st.lists(st.integers(1, 6), min_size=1, max_size=3)))
-    source = build.input((*rows, inner))
-    weights, bias = _weights(draw, build, (inner, columns), inner, columns)
-    value = build.node("Dense", (source, weights, bias), (*rows, columns))
-    epilogue(draw, build, value, len(rows), ("scalar", "channel", "tensor"))
-    return _case(draw, build, "dense")
-
-
-@st.composite
-def chains(draw: Draw) -> Case:
-    """Element-wise nodes without an anchor."""
-    build, batch, channels = _start(draw)
-    sizes = tuple(draw(st.lists(st.integers(1, 7), min_size=2, max_size=2)))
-    source = _source(draw, build, (batch, channels, *sizes))
-    value = build.node("Relu", (source,), build.shape(source))
-    epilogue(draw, build, value, 1)
-    return _case(draw, build, "elementwise")
-
-
-@st.composite
-def upsamplings(draw: Draw) -> Case:
-    build, batch, channels = _start(draw)
-    height, width, rows, columns = (draw(st.integers(1, most)) for most in (6, 6, 3, 3))
-    source = build.in_blocks(build.input((batch, channels, height, width)))
+def square_windows(draw: Draw) -> Case:
+    """Convolutions that Winograd's method takes."""
+    build, batch, outer = start(draw)
+    inner = draw(st.sampled_from((8, 16, 17, 24, 31, 40)))
+    height, width = (draw(st.integers(3, 19)) for _ in range(2))
+    pads = tuple(draw(st.integers(0, 2)) for _ in range(4))
+    source = build.in_blocks(build.input((batch, inner, height, width)))
+    weights, bias = weights_of(draw, build, (outer, inner, 3, 3), 9 * inner, outer)
     value = build.node(
-        "Resize", (source,), (batch, channels, height * rows, width * columns),
-        mode="nearest", coordinate_transformation_mode="asymmetric", nearest_mode="floor", antialias=0,
-        cubic_coeff_a=-0.75, exclude_outside=0, extrapolation_value=0.0, roi=(),
-        scales=(1.0, 1.0, float(rows), float(columns)),
+        "Conv", (source, weights, bias),
+        (batch, outer, height + pads[0] + pads[2] - 2, width + pads[1] + pads[3] - 2),
+        kernel_shape=(3, 3), strides=(1, 1), dilations=(1, 1), pads=pads, group=1,
     )  # fmt: skip
     epilogue(draw, build, value, 1)
-    return _case(draw, build, "upsample")
-
-
-FAMILIES: Mapping[str, st.SearchStrategy[Case]] = {
-    "convolutions": convolutions(),
-    "convolutions in narrow groups": convolutions(narrow=True),
-    "transposed convolutions": transposed_convolutions(),
-    "pools": pools(),
-    "global pools": global_pools(),
-    "products": products(),
-    "chains": chains(),
-    "upsamplings": upsamplings(),
-}
-
-
-# --- what touches a graph's inputs and outputs -------------------------------------------------------------
-
-
-def _from_rows(build: Builder) -> None:
-    source = build.input((1, 3, 9, 11))
-    attributes = {
-        "kernel_shape": (3, 3),
-        "strides": (2, 2),
-        "pads": (1,) * 4,
-        "dilations": (1, 1),
-        "group": 1,
-    }
-    build.node("Conv", (source, build.constant((21, 3, 3, 3)), ""), (1, 21, 5, 6), **attributes)
-
-
-def _pool(build: Builder) -> None:
-    build.in_blocks(build.input((2, 21, 3, 5)))
-
-
-def _squares(build: Builder) -> None:
-    build.in_blocks(build.input((1, 32, 5, 7)))
-
-
-def _product(build: Builder) -> None:
-    source = build.input((5, 13))
-    build.node("Dense", (source, build.constant((13, 37)), ""), (5, 37))
-
-
-def _chain(build: Builder) -> None:
-    first, second = build.input((3, 41)), build.input((3, 41))
-    value = build.node("Add", (first, second), (3, 41))
-    build.node("Relu", (value,), (3, 41))
-
-
-ENDS: Mapping[str, Callable[[Builder], None]] = {
-    "a convolution of rows": _from_rows,
-    "channel blocks, the last not full": _pool,
-    "whole channel blocks": _squares,
-    "a matrix product": _product,
-    "element-wise nodes": _chain,
-}
-"""Graphs whose inputs and outputs are touched by one template or two. A template that reads or writes the
-caller's arrays needs a row.
-"""
-
-
-def ends(name: str) -> Graph:
-    build = Builder(7)
-    ENDS[name](build)
-    return build.graph()
+    return case(draw, build, "conv2d")
