@@ -55,7 +55,7 @@ class Builder:
         self.types[name] = TensorType("float32", tuple(shape))
         return name
 
-    def node(self, op: str, inputs: Sequence[str], shape: Sequence[int], **attributes: Any) -> str:
+    def node(self, op: str, inputs: Sequence[str], shape: Sequence[int], /, **attributes: Any) -> str:
         output = f"v{len(self.nodes)}"
         self.nodes.append(Node(f"n{len(self.nodes)}", op, tuple(inputs), (output,), attributes))
         self.types[output] = TensorType("float32", tuple(shape))
