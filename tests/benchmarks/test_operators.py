@@ -37,7 +37,7 @@ SAMPLE = [
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("case", operators.cases(SAMPLE), ids=lambda case: case.name)
+@pytest.mark.parametrize("case", list(operators.cases(SAMPLE)), ids=lambda case: case.name)
 def test_case_is_native_and_right(case: Any) -> None:
     assert operators.check(case) == operators.Result(case.name, case.model.graph.node[-1].op_type, "right")
 
