@@ -185,14 +185,15 @@ for line in sys.stdin:
 
 
 def test_interrupt_keeps_what_was_measured_and_ends_all_children(onnxruntime: Entry) -> None:
-    pids: list[int] = []
+    earlier = _children()  # what other tests have started is not ours to end
+    pids: set[int] = set()
     turns = 0
 
     def progress(stage: str, done: int, total: int) -> None:
         nonlocal turns
         turns += stage == "measuring in turns"
         if turns == 2:
-            pids.extend(_children())
+            pids.update(_children() - earlier)
             signal.raise_signal(signal.SIGINT)
 
     with pytest.raises(Interrupted) as caught:
@@ -204,9 +205,9 @@ def test_interrupt_keeps_what_was_measured_and_ends_all_children(onnxruntime: En
     assert all(not Path(f"/proc/{pid}").exists() for pid in pids)
 
 
-def _children() -> list[int]:
+def _children() -> set[int]:
     tasks = Path(f"/proc/{os.getpid()}/task/{threading.get_native_id()}/children")
-    return [int(pid) for pid in tasks.read_text().split()]
+    return set(map(int, tasks.read_text().split()))
 
 
 def test_pinned_to_as_many_cpus_as_there_are_threads() -> None:
