@@ -119,5 +119,5 @@ def pack(work: Conv2d, config: Config, target: Target, weight: npt.NDArray[Any])
 
 
 def build(work: Conv2d, config: Config, target: Target, symbol: str) -> Kernel:
-    """The kernel. Arguments: input, weights, [bias], operands of the epilogue, two of scratch, output."""
+    """The kernel. Arguments: input, weights, [bias], operands of the epilogue, three of scratch, output."""
     return Winograd(work, config, target, symbol).function()
